@@ -1,0 +1,233 @@
+import { asFunction, type AwilixContainer } from 'awilix'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Clock, Delivery, Outcome } from '../types/backend.ts'
+import type { DelegateHandler, JobContext } from '../types/jobs.ts'
+import type { JobInfo } from '../types/job.ts'
+import { maxAttempts } from './envelope.ts'
+import { CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, toError } from './errors.ts'
+import { jobInfo, type Hooks } from './hooks.ts'
+import type { Linked } from './linked-list.ts'
+import type { Definition } from './registry.ts'
+import { outcomeOf } from './retry-policy.ts'
+import type { Timer, TimerHeap } from './timer-heap.ts'
+
+/** Milliseconds that a handler has to settle after its signal aborted, before it is left to itself. */
+export const ABORT_GRACE = 750
+
+export type Interruption = 'timeout' | 'cancelled' | 'stopping' | 'leaseLost'
+
+/** What an attempt needs of the worker that runs it. */
+export interface AttemptHost {
+  readonly clock: Clock
+  readonly hooks: Hooks
+  readonly log: FastifyBaseLogger
+  /** Attempts with a deadline, one timeout for all. */
+  readonly deadlines: TimerHeap<Attempt>
+  /** Interrupted attempts whose handlers have not settled. */
+  readonly graces: TimerHeap<Attempt>
+  /** Payloads come from outside this process: they are checked again. */
+  readonly recheckPayloads: boolean
+  createScope (): AwilixContainer
+  finished (attempt: Attempt): void
+}
+
+/** How a handler ended. */
+type Ending = { readonly type: 'returned' } | { readonly type: 'threw', readonly thrown: unknown } | { readonly type: 'abandoned' }
+
+const RETURNED: Ending = { type: 'returned' }
+const ABANDONED: Ending = { type: 'abandoned' }
+const SUCCEEDED: Outcome = { type: 'succeeded' }
+const CANCELLED: Outcome = { type: 'cancelled' }
+const RELEASED: Outcome = { type: 'released' }
+
+/** One attempt at a job, and what its handler sees of it: made lazily, since most handlers touch little. */
+export class Attempt implements JobContext, Linked<Attempt> {
+  prev: Attempt | undefined = undefined
+  next: Attempt | undefined = undefined
+  readonly definition: Definition
+  readonly #host: AttemptHost
+  readonly #delivery: Delivery
+  readonly #startedAt: number
+  #resolve!: (outcome: Outcome) => void
+  #over = false
+  #interruption: Interruption | undefined
+  #deadline: Timer<Attempt> | undefined
+  #grace: Timer<Attempt> | undefined
+  #controller: AbortController | undefined
+  #job: JobInfo | undefined
+  #log: FastifyBaseLogger | undefined
+  #scope: AwilixContainer | undefined
+  #progress: ((value: number) => void) | undefined
+
+  constructor (host: AttemptHost, definition: Definition, delivery: Delivery) {
+    this.#host = host
+    this.definition = definition
+    this.#delivery = delivery
+    this.#startedAt = host.clock.monotonic()
+  }
+
+  get id (): string {
+    return this.#delivery.envelope.id
+  }
+
+  get job (): JobInfo {
+    return (this.#job ??= jobInfo(this.#delivery.envelope, this.definition))
+  }
+
+  get signal (): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#interruption !== undefined) this.#controller.abort(this.#reason(this.#interruption))
+    }
+    return this.#controller.signal
+  }
+
+  get log (): FastifyBaseLogger {
+    if (this.#log === undefined) {
+      const { id, name, queue, attempt, correlationId } = this.job
+      this.#log = this.#host.log.child({ jobId: id, jobName: name, queue, attempt, ...(correlationId !== undefined && { correlationId }) })
+    }
+    return this.#log
+  }
+
+  get diScope (): AwilixContainer {
+    return (this.#scope ??= this.#host.createScope().register({
+      job: asFunction(() => this.job),
+      signal: asFunction(() => this.signal),
+      log: asFunction(() => this.log)
+    }))
+  }
+
+  get progress (): (value: number) => void {
+    return (this.#progress ??= (value) => {
+      if (!Number.isFinite(value)) throw new InvalidOptionsError(`progress of job '${this.definition.name}': it must be a finite number, got ${describe(value)}`)
+      if (!this.#over) this.#delivery.progress?.(value)
+    })
+  }
+
+  /** Runs the handler to an outcome. Never rejects. */
+  run (): Promise<Outcome> {
+    const outcome = new Promise<Outcome>((resolve) => { this.#resolve = resolve })
+    this.#recordStart()
+    this.#startDeadline()
+    this.#invokeHandler()
+    return outcome
+  }
+
+  /** Aborts the handler's signal; whatever the handler does then is not a failure of its own. */
+  interrupt (interruption: Interruption): void {
+    if (this.#over || this.#interruption !== undefined) return
+    this.#interruption = interruption
+    this.#grace = this.#host.graces.add(ABORT_GRACE, this)
+    this.#controller?.abort(this.#reason(interruption))
+  }
+
+  /** The handler ignored its signal: it goes on without anyone listening. */
+  abandon (): void {
+    this.log.warn({ interruption: this.#interruption }, 'the handler ignored its abort signal and is left to itself')
+    this.#finish(ABANDONED)
+  }
+
+  #recordStart (): void {
+    const { definition, definition: { counters } } = this
+    const { envelope } = this.#delivery
+    counters.started++
+    counters.wait.observe(Math.max(0, this.#host.clock.now() - (envelope.options?.runAt ?? envelope.enqueuedAt)))
+    this.#host.hooks.tell('onStart', definition, envelope)
+  }
+
+  #startDeadline (): void {
+    const { timeout } = this.definition
+    if (timeout !== undefined) this.#deadline = this.#host.deadlines.add(timeout, this)
+    this.#delivery.signal?.addEventListener('abort', () => this.interrupt('leaseLost'), { once: true })
+  }
+
+  async #invokeHandler (): Promise<void> {
+    let ending = RETURNED
+    try {
+      await this.#callHandler()
+    } catch (thrown) {
+      ending = { type: 'threw', thrown }
+    }
+    await this.#finish(ending)
+  }
+
+  #callHandler (): unknown {
+    const { definition } = this
+    const { payload, options } = this.#delivery.envelope
+    if (this.#host.recheckPayloads) definition.checkPayload(payload)
+    if (definition.handler === undefined) return (options!.delegate as DelegateHandler).call(definition.instance, this)
+    return definition.handler.call(definition.instance, payload, this)
+  }
+
+  async #finish (ending: Ending): Promise<void> {
+    if (this.#over) return
+    this.#over = true
+    if (this.#deadline !== undefined) this.#host.deadlines.remove(this.#deadline)
+    if (this.#grace !== undefined) this.#host.graces.remove(this.#grace)
+    const outcome = this.#decide(ending)
+    this.definition.counters.duration.observe(this.#host.clock.monotonic() - this.#startedAt)
+    if (this.#scope !== undefined) await this.#disposeScope(this.#scope)
+    this.#host.finished(this)
+    this.#resolve(outcome)
+  }
+
+  #decide (ending: Ending): Outcome {
+    switch (this.#interruption) {
+      case 'timeout': return this.#failed(this.#reason('timeout'))
+      case 'cancelled': return CANCELLED
+      case 'leaseLost': return RELEASED
+      case 'stopping': return ending.type === 'returned' ? this.#succeeded() : RELEASED
+      default: return ending.type === 'threw' ? this.#failed(ending.thrown) : this.#succeeded()
+    }
+  }
+
+  #succeeded (): Outcome {
+    this.definition.counters.succeeded++
+    this.#host.hooks.tell('onSuccess', this.definition, this.#delivery.envelope)
+    return SUCCEEDED
+  }
+
+  #failed (thrown: unknown): Outcome {
+    const { definition, definition: { counters } } = this
+    const { envelope } = this.#delivery
+    const error = toError(thrown)
+    const outcome = outcomeOf(thrown, error, {
+      attempt: envelope.attempt,
+      attempts: maxAttempts(envelope, definition),
+      retryable: definition.retryable,
+      backoff: definition.backoff,
+      now: this.#host.clock.now(),
+      onPolicyError: (err) => this.log.error({ err }, "the job's retry policy failed, the default applies")
+    })
+    counters.failed++
+    if (outcome.type === 'retry') {
+      counters.retried++
+      this.log.warn({ err: error, runAt: outcome.runAt }, 'the attempt failed and will be retried')
+      this.#host.hooks.tell('onRetry', definition, envelope, error, outcome.runAt)
+    } else {
+      counters.deadLettered++
+      this.log.error({ err: error }, 'the job failed and is a dead letter now')
+      this.#host.hooks.tell('onDeadLetter', definition, envelope, error)
+    }
+    return outcome
+  }
+
+  async #disposeScope (scope: AwilixContainer): Promise<void> {
+    try {
+      await scope.dispose()
+    } catch (err) {
+      this.log.error({ err }, "disposing the attempt's scope failed")
+    }
+  }
+
+  #reason (interruption: Interruption): Error {
+    const { name, timeout } = this.definition
+    switch (interruption) {
+      case 'timeout': return new TimeoutError(name, this.id, timeout)
+      case 'cancelled': return new CancelledError(name, this.id)
+      case 'stopping': return new StoppedError(name, this.id)
+      case 'leaseLost': return new LeaseLostError(name, this.id)
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import type { Consumer, Deliver } from '../../../types/backend.ts'
+import type { MemoryQueue } from './queue.ts'
+import type { MemoryRecord } from './record.ts'
+
+/** Jobs in a row before the slots give the event loop a turn: handlers that only await promises would starve it. */
+const JOBS_PER_TURN = 128
+
+/** Slots that take jobs as long as there are any, and sleep until one is ready. */
+export class MemoryConsumer implements Consumer {
+  readonly #queue: MemoryQueue
+  readonly #deliver: Deliver
+  readonly #concurrency: number
+  #idle: number
+  #paused = false
+  #stopped: { promise: Promise<void>, resolve: () => void } | undefined
+  #waking = false
+  #streak = 0
+
+  constructor (queue: MemoryQueue, concurrency: number, deliver: Deliver) {
+    this.#queue = queue
+    this.#deliver = deliver
+    this.#concurrency = concurrency
+    this.#idle = concurrency
+    queue.onReady = () => this.#wake()
+    this.#wake()
+  }
+
+  pause (): void {
+    this.#paused = true
+  }
+
+  resume (): void {
+    this.#paused = false
+    this.#wake()
+  }
+
+  stop (): Promise<void> {
+    this.#paused = true
+    if (this.#stopped === undefined) {
+      let resolve!: () => void
+      const promise = new Promise<void>((_resolve) => { resolve = _resolve })
+      this.#stopped = { promise, resolve }
+      this.#checkStopped()
+    }
+    return this.#stopped.promise
+  }
+
+  // Not at once: the turn of the event loop that enqueued, a request's, ends before a handler begins.
+  #wake (): void {
+    if (this.#waking || this.#idle === 0 || this.#paused || !this.#queue.hasReady) return
+    this.#waking = true
+    setImmediate(this.#fillSlots)
+  }
+
+  readonly #fillSlots = (): void => {
+    this.#waking = false
+    this.#streak = 0
+    while (this.#idle > 0 && !this.#paused) {
+      const record = this.#queue.take()
+      if (record === undefined) return
+      this.#idle--
+      this.#occupySlot(record)
+    }
+  }
+
+  async #occupySlot (first: MemoryRecord): Promise<void> {
+    let record: MemoryRecord | undefined = first
+    while (record !== undefined) {
+      this.#queue.settle(record, await this.#deliver(record))
+      record = this.#paused || ++this.#streak >= JOBS_PER_TURN ? undefined : this.#queue.take()
+    }
+    this.#idle++
+    this.#wake()
+    this.#checkStopped()
+  }
+
+  #checkStopped (): void {
+    if (this.#idle === this.#concurrency) this.#stopped?.resolve()
+  }
+}

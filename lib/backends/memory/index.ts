@@ -1,0 +1,104 @@
+import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
+import { encodePayload } from '../../envelope.ts'
+import { MemoryConsumer } from './consumer.ts'
+import { MemoryQueue } from './queue.ts'
+import type { MemoryRecord } from './record.ts'
+
+export interface MemoryOptions {
+  /**
+   * Sends every payload through JSON, as a durable backend would: what would not survive there shows here, and a handler
+   * never shares an object with the code that enqueued it. Default false.
+   */
+  serialize?: boolean
+}
+
+/** Jobs in this process's memory: no infrastructure, at most once across a crash. The default backend. */
+export function memory (options: MemoryOptions = {}): Backend {
+  return new MemoryBackend(options.serialize ?? false)
+}
+
+class MemoryBackend implements Backend {
+  readonly name = 'memory'
+  readonly capabilities: Capabilities
+  readonly #queues = new Map<string, MemoryQueue>()
+  readonly #records = new Map<string, MemoryRecord>()
+  readonly #serialize: boolean
+
+  constructor (serialize: boolean) {
+    this.#serialize = serialize
+    this.capabilities = { durable: false, delegates: !serialize, delay: true, priority: true, unique: true, inspect: true }
+  }
+
+  async open ({ queues, clock, log, stopping, onDrop }: BackendContext): Promise<void> {
+    for (const settings of queues) {
+      this.#queues.set(settings.name, new MemoryQueue(settings, {
+        clock,
+        records: this.#records,
+        onDrop,
+        onDeadLetterLost ({ envelope: { id, name } }) {
+          log.warn({ jobId: id, jobName: name, queue: settings.name }, 'too many dead letters, the oldest one is forgotten')
+        }
+      }))
+    }
+    stopping.addEventListener('abort', () => {
+      for (const queue of this.#queues.values()) queue.rejectProducers(stopping.reason)
+    }, { once: true })
+  }
+
+  enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
+    const target = this.#queue(queue)
+    if (this.#serialize) {
+      for (const job of jobs) job.payload = JSON.parse(encodePayload(job.name, job.payload, target.settings.maxPayloadBytes))
+    }
+    return target.enqueue(jobs, signal)
+  }
+
+  consume (queue: string, { concurrency }: { concurrency: number }, deliver: Deliver): Consumer {
+    return new MemoryConsumer(this.#queue(queue), concurrency, deliver)
+  }
+
+  stats (queue: string): QueueStats {
+    return this.#queue(queue).stats()
+  }
+
+  find (id: string): JobView | undefined {
+    return this.#records.get(id)?.view()
+  }
+
+  listDead (queue: string, { limit }: { limit: number }): DeadLetter[] {
+    const letters: DeadLetter[] = []
+    for (const record of this.#queue(queue).deadLetters()) {
+      if (letters.length === limit) break
+      letters.push(record.deadLetter(record.envelope.payload))
+    }
+    return letters
+  }
+
+  retry (id: string): boolean {
+    const record = this.#records.get(id)
+    return record !== undefined && record.queue.retry(record)
+  }
+
+  remove (id: string): boolean {
+    const record = this.#records.get(id)
+    return record !== undefined && record.queue.removeDead(record)
+  }
+
+  cancel (id: string): boolean {
+    const record = this.#records.get(id)
+    return record !== undefined && record.queue.cancel(record)
+  }
+
+  abandon (queue: string): Map<string, number> {
+    return this.#queue(queue).abandon()
+  }
+
+  async close (): Promise<void> {
+    for (const queue of this.#queues.values()) queue.close()
+  }
+
+  #queue (name: string): MemoryQueue {
+    return this.#queues.get(name)!
+  }
+}

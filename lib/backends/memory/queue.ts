@@ -1,0 +1,277 @@
+import type { Clock, EnqueueResult, Outcome, QueueSettings, QueueStats } from '../../../types/backend.ts'
+import type { JobEnvelope, JobState } from '../../../types/job.ts'
+import { QueueFullError, retryLater } from '../../errors.ts'
+import { LinkedList } from '../../linked-list.ts'
+import { TimerHeap } from '../../timer-heap.ts'
+import { Lanes } from './lanes.ts'
+import { WaitingProducers, type Results } from './producers.ts'
+import { MemoryRecord } from './record.ts'
+
+export interface QueueContext {
+  readonly clock: Clock
+  /** Every job that the backend remembers, by id. */
+  readonly records: Map<string, MemoryRecord>
+  onDrop (queue: string, envelope: JobEnvelope): void
+  onDeadLetterLost (record: MemoryRecord): void
+}
+
+/**
+ * A bounded queue. Every job that was admitted and does not run holds room, whether it waits, is delayed or waits for a
+ * retry; a retry is let in whatever the room. So depth never exceeds capacity, and memory is bounded by capacity + concurrency.
+ */
+export class MemoryQueue {
+  readonly settings: QueueSettings
+  /** Called when a job becomes ready to run. */
+  onReady: () => void = () => {}
+  readonly #context: QueueContext
+  readonly #ready = new Lanes()
+  readonly #delayed: TimerHeap<MemoryRecord>
+  readonly #producers: WaitingProducers
+  readonly #finished = new LinkedList<MemoryRecord>()
+  readonly #dead = new LinkedList<MemoryRecord>()
+  readonly #unique = new Map<string, MemoryRecord>()
+  readonly #uniqueExpiry: TimerHeap<MemoryRecord>
+  #active = 0
+
+  constructor (settings: QueueSettings, context: QueueContext) {
+    this.settings = settings
+    this.#context = context
+    this.#delayed = new TimerHeap(context.clock, (record) => this.#due(record))
+    this.#uniqueExpiry = new TimerHeap(context.clock, (record) => this.#releaseKey(record))
+    this.#producers = new WaitingProducers(context.clock, () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`))
+  }
+
+  get #room (): number {
+    return this.settings.capacity - this.#ready.size - this.#delayed.size
+  }
+
+  stats (): QueueStats {
+    // A due retry counts as delayed until it is taken: waiting jobs never exceed the capacity.
+    return { waiting: this.#ready.fresh, delayed: this.#delayed.size + this.#ready.returned, active: this.#active, dead: this.#dead.size }
+  }
+
+  enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
+    if (this.#producers.size === 0 && jobs.length <= this.#room) return Promise.resolve(this.#admitAll(jobs))
+    if (jobs.every((job) => this.#existing(job) !== undefined)) return Promise.resolve(this.#admitAll(jobs))
+    switch (this.settings.fullMode) {
+      case 'wait': return this.#wait(jobs, signal)
+      case 'reject': return Promise.reject(this.#fullError(''))
+      case 'dropWrite': return Promise.resolve(jobs.map((job) => this.#dropWrite(job)))
+      case 'dropOldest': return Promise.resolve(jobs.map((job) => this.#admitDropping(job, () => this.#ready.oldestFresh)))
+      case 'dropNewest': return Promise.resolve(jobs.map((job) => this.#admitDropping(job, () => this.#ready.newestFresh)))
+    }
+  }
+
+  rejectProducers (reason: unknown): void {
+    this.#producers.rejectAll(reason)
+  }
+
+  take (): MemoryRecord | undefined {
+    const record = this.#ready.take()
+    if (record === undefined) return undefined
+    record.started(this.#context.clock.now())
+    this.#active++
+    if (this.#producers.size > 0) this.#promote()
+    return record
+  }
+
+  get hasReady (): boolean {
+    return this.#ready.size > 0
+  }
+
+  settle (record: MemoryRecord, outcome: Outcome): void {
+    this.#active--
+    switch (outcome.type) {
+      case 'succeeded':
+      case 'cancelled':
+        this.#finish(record, outcome.type)
+        break
+      case 'dead':
+        (record.rare ??= {}).error = outcome.error
+        this.#bury(record)
+        break
+      case 'retry':
+        record.envelope.attempt++
+        ;(record.rare ??= {}).error = outcome.error
+        this.#delay(record, outcome.runAt)
+        break
+      case 'released':
+        record.released()
+        this.#ready.unshiftReturned(record)
+        this.onReady()
+    }
+  }
+
+  cancel (record: MemoryRecord): boolean {
+    if (record.state === 'waiting') this.#ready.remove(record)
+    else if (record.state === 'delayed') this.#delayed.remove(record.rare!.timer!)
+    else return false
+    this.#finish(record, 'cancelled')
+    this.#promote()
+    return true
+  }
+
+  * deadLetters (): Generator<MemoryRecord> {
+    yield * this.#dead
+  }
+
+  /** Runs a dead letter again; it was admitted once, so it is not refused for lack of room. */
+  retry (record: MemoryRecord): boolean {
+    if (record.state !== 'dead') return false
+    const key = record.envelope.options?.uniqueKey
+    if (key !== undefined) {
+      const holder = this.#unique.get(key)
+      if (holder !== undefined && holder !== record) return false
+      this.#unique.set(key, record)
+    }
+    this.#dead.remove(record)
+    record.revived(this.#room > 0)
+    this.#makeReady(record)
+    return true
+  }
+
+  removeDead (record: MemoryRecord): boolean {
+    if (record.state !== 'dead') return false
+    this.#dead.remove(record)
+    this.#context.records.delete(record.envelope.id)
+    return true
+  }
+
+  /** Counts, by name, what is left, and lets go of it. */
+  abandon (): Map<string, number> {
+    const left = new Map<string, number>()
+    for (const jobs of [this.#ready, this.#delayed.items()]) {
+      for (const { envelope: { name } } of jobs) left.set(name, (left.get(name) ?? 0) + 1)
+    }
+    return left
+  }
+
+  close (): void {
+    this.#delayed.clear()
+    this.#uniqueExpiry.clear()
+  }
+
+  #admitAll (jobs: readonly JobEnvelope[]): Results {
+    if (jobs.length === 1) return [this.#admit(jobs[0]!)]
+    return jobs.map((job) => this.#admit(job))
+  }
+
+  #admit (job: JobEnvelope): EnqueueResult {
+    const existing = this.#existing(job)
+    if (existing !== undefined) return { id: existing.envelope.id, status: 'duplicate' }
+    const record = new MemoryRecord(this, job)
+    this.#remember(record)
+    const runAt = job.options?.runAt
+    if (runAt !== undefined && runAt > this.#context.clock.now()) {
+      this.#delay(record, runAt)
+    } else {
+      this.#ready.push(record)
+      this.onReady()
+    }
+    return { id: job.id, status: 'enqueued' }
+  }
+
+  #existing (job: JobEnvelope): MemoryRecord | undefined {
+    const key = job.options?.uniqueKey
+    return this.#context.records.get(job.id) ?? (key === undefined ? undefined : this.#unique.get(key))
+  }
+
+  #remember (record: MemoryRecord): void {
+    const { id, options } = record.envelope
+    this.#context.records.set(id, record)
+    if (options?.uniqueKey !== undefined) this.#unique.set(options.uniqueKey, record)
+  }
+
+  #wait (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
+    if (jobs.length > this.settings.capacity) return Promise.reject(this.#fullError(` for ${jobs.length} jobs at once, ever`))
+    return this.#producers.wait(jobs, this.settings.enqueueTimeout, signal)
+  }
+
+  #promote (): void {
+    for (let jobs = this.#producers.firstJobs; jobs !== undefined && jobs.length <= this.#room; jobs = this.#producers.firstJobs) {
+      this.#producers.admitFirst(this.#admitAll(jobs))
+    }
+  }
+
+  #dropWrite (job: JobEnvelope): EnqueueResult {
+    if (this.#room > 0 || this.#existing(job) !== undefined) return this.#admit(job)
+    const record = new MemoryRecord(this, job)
+    this.#context.records.set(job.id, record)
+    this.#drop(record)
+    return { id: job.id, status: 'dropped' }
+  }
+
+  // Where only delayed jobs and retries hold the room there is nothing to drop but the job that comes.
+  #admitDropping (job: JobEnvelope, victimOf: () => MemoryRecord | undefined): EnqueueResult {
+    if (this.#room <= 0 && this.#existing(job) === undefined) {
+      const victim = victimOf()
+      if (victim === undefined) return this.#dropWrite(job)
+      this.#ready.remove(victim)
+      this.#drop(victim)
+    }
+    return this.#dropWrite(job)
+  }
+
+  #drop (record: MemoryRecord): void {
+    this.#context.onDrop(this.settings.name, record.envelope)
+    this.#finish(record, 'dropped')
+  }
+
+  #delay (record: MemoryRecord, runAt: number): void {
+    record.state = 'delayed'
+    const rare = record.rare ??= {}
+    rare.runAt = runAt
+    rare.timer = this.#delayed.add(Math.max(0, runAt - this.#context.clock.now()), record)
+  }
+
+  #due (record: MemoryRecord): void {
+    record.state = 'waiting'
+    this.#makeReady(record)
+  }
+
+  #makeReady (record: MemoryRecord): void {
+    if (record.returned) this.#ready.pushReturned(record)
+    else this.#ready.push(record)
+    this.onReady()
+  }
+
+  #finish (record: MemoryRecord, state: JobState): void {
+    record.finished(state, this.#context.clock.now())
+    record.envelope.payload = undefined
+    this.#endUniqueness(record)
+    this.#keep(this.#finished, record, this.settings.history)
+  }
+
+  #bury (record: MemoryRecord): void {
+    record.finished('dead', this.#context.clock.now())
+    this.#endUniqueness(record)
+    const lost = this.#keep(this.#dead, record, this.settings.deadLetters)
+    if (lost !== undefined) this.#context.onDeadLetterLost(lost)
+  }
+
+  /** Appends, and forgets the oldest one beyond the limit. */
+  #keep (list: LinkedList<MemoryRecord>, record: MemoryRecord, limit: number): MemoryRecord | undefined {
+    list.push(record)
+    if (list.size <= limit) return undefined
+    const oldest = list.shift()!
+    this.#context.records.delete(oldest.envelope.id)
+    return oldest
+  }
+
+  #endUniqueness (record: MemoryRecord): void {
+    const options = record.envelope.options
+    if (options?.uniqueKey === undefined) return
+    if (options.uniqueFor !== undefined && options.uniqueFor > 0) this.#uniqueExpiry.add(options.uniqueFor, record)
+    else this.#releaseKey(record)
+  }
+
+  #releaseKey (record: MemoryRecord): void {
+    const key = record.envelope.options!.uniqueKey!
+    const running = record.state === 'waiting' || record.state === 'delayed' || record.state === 'active'
+    if (!running && this.#unique.get(key) === record) this.#unique.delete(key)
+  }
+
+  #fullError (detail: string): Error {
+    return retryLater(new QueueFullError(this.settings.name, this.settings.capacity, detail))
+  }
+}

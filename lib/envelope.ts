@@ -1,0 +1,19 @@
+import type { JobEnvelope } from '../types/job.ts'
+import { InvalidPayloadError, PayloadTooLargeError } from './errors.ts'
+
+/** A payload as the JSON text that a serialising backend stores. */
+export function encodePayload (name: string, payload: unknown, maxBytes: number): string {
+  let text: string
+  try {
+    text = JSON.stringify(payload) ?? 'null'
+  } catch (error) {
+    throw new InvalidPayloadError(name, `it is not JSON (${(error as Error).message.split('\n')[0]})`, { cause: error })
+  }
+  const bytes = Buffer.byteLength(text)
+  if (bytes > maxBytes) throw new PayloadTooLargeError(name, bytes, maxBytes)
+  return text
+}
+
+export function maxAttempts (envelope: JobEnvelope, definition: { readonly attempts: number }): number {
+  return envelope.options?.attempts ?? definition.attempts
+}

@@ -1,0 +1,74 @@
+import createError from '@fastify/error'
+
+export const StoppingError = createError('FST_JOBS_STOPPING',
+  "The app is stopping, job '%s' was not enqueued; try again on another instance", 503)
+export const QueueFullError = createError('FST_JOBS_QUEUE_FULL',
+  "Queue '%s' is full (capacity %s)%s; try again later, raise its capacity or choose another fullMode", 503)
+export const BackendUnavailableError = createError('FST_JOBS_BACKEND_UNAVAILABLE', "Backend '%s' of queue '%s' cannot be reached", 503)
+export const InvalidPayloadError = createError('FST_JOBS_INVALID_PAYLOAD', "Invalid payload for job '%s': %s", 400)
+export const PayloadTooLargeError = createError('FST_JOBS_PAYLOAD_TOO_LARGE',
+  "The payload of job '%s' has %s bytes, more than the %s allowed; store the data elsewhere and enqueue a reference, or raise maxPayloadBytes", 413)
+export const UnknownJobError = createError('FST_JOBS_UNKNOWN_JOB',
+  "There is no job '%s'; define it with fastify.jobs.define() before enqueueing it", 500)
+export const UnknownQueueError = createError('FST_JOBS_UNKNOWN_QUEUE', "There is no queue '%s'; the queues are: %s", 500)
+export const NotSerializableError = createError('FST_JOBS_NOT_SERIALIZABLE',
+  "The inline function '%s' cannot be stored by backend '%s' of queue '%s'; define a job instead", 500)
+export const NotSupportedError = createError('FST_JOBS_NOT_SUPPORTED', "Backend '%s' of queue '%s' does not support %s", 501)
+export const InvalidOptionsError = createError('FST_JOBS_INVALID_OPTIONS', 'Invalid %s', 500)
+export const TimeoutError = createError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not finish within %s ms", 500)
+export const CancelledError = createError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
+export const StoppedError = createError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
+export const LeaseLostError = createError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
+
+/** Seconds that a client is told to wait before it tries again. */
+export const RETRY_AFTER_SECONDS = 5
+
+/** Gives a 503 the `Retry-After` header that Fastify's error handler sends along. */
+export function retryLater<E extends Error> (error: E): E {
+  return Object.assign(error, { headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } })
+}
+
+export function stoppingError (name: string): Error {
+  return retryLater(new StoppingError(name))
+}
+
+const NON_RETRYABLE = Symbol.for('fastify-background-jobs.non-retryable')
+
+/** Thrown by a handler, itself or as the `cause` of another error: the job goes straight to the dead letters. */
+export class NonRetryableError extends Error {
+  override name = 'NonRetryableError'
+  // A registered symbol, since `instanceof` fails between two installed copies of the package.
+  readonly [NON_RETRYABLE] = true
+}
+
+const MAX_CAUSES = 10
+
+export function isNonRetryable (error: unknown): boolean {
+  for (let depth = 0; depth < MAX_CAUSES && typeof error === 'object' && error !== null; depth++) {
+    if (NON_RETRYABLE in error) return true
+    error = (error as { cause?: unknown }).cause
+  }
+  return false
+}
+
+/** What was thrown, as an Error: handlers can throw anything. */
+export function toError (thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown
+  let text: string
+  try {
+    text = typeof thrown === 'string' ? thrown : `${kindOf(thrown)} was thrown: ${String(thrown)}`
+  } catch {
+    text = `${kindOf(thrown)} was thrown`
+  }
+  return new Error(text, { cause: thrown })
+}
+
+/** A value for a message: numbers and booleans as they are, of everything else only the kind. */
+export function describe (value: unknown): string {
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : kindOf(value)
+}
+
+export function kindOf (value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'array' : typeof value
+}

@@ -1,0 +1,55 @@
+import type { FastifyInstance } from 'fastify'
+import type { HookJob, JobHooks } from '../types/jobs.ts'
+import type { JobEnvelope } from '../types/job.ts'
+import { InvalidOptionsError, kindOf } from './errors.ts'
+import { maxAttempts } from './envelope.ts'
+import type { Definition } from './registry.ts'
+
+const NAMES = ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter', 'onDrop'] as const
+type HookName = keyof JobHooks
+type Rest<Name extends HookName> = Parameters<JobHooks[Name]> extends [HookJob, ...infer Others] ? Others : never
+
+/** The users' hooks. They are told and not waited for; one that throws or rejects is logged. */
+export class Hooks {
+  readonly #instance: FastifyInstance
+  readonly #hooks: { [Name in HookName]: JobHooks[Name][] } = {
+    onEnqueue: [], onStart: [], onSuccess: [], onRetry: [], onDeadLetter: [], onDrop: []
+  }
+
+  constructor (instance: FastifyInstance) {
+    this.#instance = instance
+  }
+
+  add<Name extends HookName> (name: Name, hook: JobHooks[Name]): void {
+    if (!NAMES.includes(name)) throw new InvalidOptionsError(`hook '${String(name)}': the hooks are ${NAMES.join(', ')}`)
+    if (typeof hook !== 'function') throw new InvalidOptionsError(`hook '${name}': it must be a function, got ${kindOf(hook)}`)
+    this.#hooks[name].push(hook)
+  }
+
+  tell<Name extends HookName> (name: Name, definition: Definition, envelope: JobEnvelope, ...rest: Rest<Name>): void {
+    const hooks = this.#hooks[name]
+    if (hooks.length === 0) return
+    const job: HookJob = { ...jobInfo(envelope, definition), payload: envelope.payload }
+    for (const hook of hooks) this.#call(name, hook, job, rest)
+  }
+
+  async #call (name: HookName, hook: JobHooks[HookName], job: HookJob, rest: readonly unknown[]): Promise<void> {
+    try {
+      await (hook as (...args: unknown[]) => unknown).call(this.#instance, job, ...rest)
+    } catch (err) {
+      this.#instance.log.error({ err, jobId: job.id, jobName: job.name, hook: name }, 'a job hook failed')
+    }
+  }
+}
+
+export function jobInfo (envelope: JobEnvelope, definition: Definition) {
+  return {
+    id: envelope.id,
+    name: envelope.name,
+    queue: definition.queue,
+    attempt: envelope.attempt,
+    attempts: maxAttempts(envelope, definition),
+    enqueuedAt: envelope.enqueuedAt,
+    ...(envelope.correlationId !== undefined && { correlationId: envelope.correlationId })
+  }
+}

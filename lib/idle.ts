@@ -1,0 +1,37 @@
+import type { Queue } from './queue.ts'
+
+interface Waiter {
+  readonly delayed: boolean
+  readonly resolve: () => void
+}
+
+/** Those who wait until nothing waits or runs. */
+export class Idle {
+  readonly #queues: () => readonly Queue[]
+  #waiters: Waiter[] = []
+
+  constructor (queues: () => readonly Queue[]) {
+    this.#queues = queues
+  }
+
+  wait (delayed: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiters.push({ delayed, resolve })
+      this.check()
+    })
+  }
+
+  /** To be called when a queue may have become quiet. */
+  readonly check = (): void => {
+    if (this.#waiters.length > 0) this.#check()
+  }
+
+  async #check (): Promise<void> {
+    const all = await Promise.all(this.#queues().map(({ name, backend }) => backend.stats(name)))
+    if (all.some(({ waiting, active }) => waiting + active > 0)) return
+    const quiet = all.every(({ delayed }) => delayed === 0)
+    const released = this.#waiters.filter((waiter) => quiet || !waiter.delayed)
+    this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
+    for (const { resolve } of released) resolve()
+  }
+}

@@ -1,0 +1,78 @@
+import { fastifyAwilixPlugin } from '@fastify/awilix'
+import { createContainer } from 'awilix'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Jobs } from '../types/jobs.ts'
+import type { BackgroundJobsOptions } from '../types/options.ts'
+import { InvalidOptionsError, RETRY_AFTER_SECONDS } from './errors.ts'
+import { JobsFacade } from './jobs.ts'
+import { publishMetrics } from './observability/metrics.ts'
+import { resolveOptions, type ResolvedOptions } from './options.ts'
+import { healthRoutes } from './routes/health.ts'
+import { metricsRoute } from './routes/metrics.ts'
+import { statusRoutes } from './routes/status.ts'
+import { Runtime } from './runtime.ts'
+
+async function backgroundJobs (instance: FastifyInstance, given: BackgroundJobsOptions): Promise<void> {
+  if (instance.hasDecorator('jobs')) {
+    throw new InvalidOptionsError("registration: fastify-background-jobs is registered already, or another plugin decorated 'jobs'; one registration serves the whole app")
+  }
+  const options = resolveOptions(given)
+  // A container of the app's own: @fastify/awilix's default one is shared by the whole process.
+  if (!instance.hasDecorator('diContainer')) await instance.register(fastifyAwilixPlugin, { container: createContainer() })
+
+  const runtime = new Runtime(instance, options)
+  await runtime.open()
+  decorate(instance, runtime)
+  addLifecycleHooks(instance, runtime)
+  addRoutes(instance, runtime, options)
+}
+
+function decorate (instance: FastifyInstance, runtime: Runtime): void {
+  const facades = new WeakMap<FastifyInstance, JobsFacade>()
+  instance.decorate('jobs', {
+    // Each instance its own face, so that a handler's `this` is the instance that defined it.
+    getter (this: FastifyInstance): Jobs {
+      let facade = facades.get(this)
+      if (facade === undefined) facades.set(this, facade = new JobsFacade(runtime, this))
+      return facade as unknown as Jobs
+    }
+  })
+}
+
+function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
+  const { lifecycle } = runtime
+  instance.addHook('onReady', async () => lifecycle.start())
+  instance.addHook('preClose', async () => {
+    lifecycle.stop()
+    sendRetryAfter(instance)
+    // avvio's own method: what is pushed now runs before every plugin's onClose, so handlers still have their database.
+    ;(instance as unknown as { onClose (drain: () => Promise<void>): void }).onClose(() => lifecycle.drain())
+  })
+  // Another plugin's failing preClose skips ours.
+  instance.addHook('onClose', () => lifecycle.drain())
+}
+
+// Fastify answers what comes in while it closes with a 503 of its own, before any hook.
+function sendRetryAfter ({ server }: FastifyInstance): void {
+  server.prependListener('request', (_request, response) => {
+    response.setHeader('retry-after', String(RETRY_AFTER_SECONDS))
+  })
+}
+
+function addRoutes (instance: FastifyInstance, runtime: Runtime, { health, metrics, routes }: ResolvedOptions): void {
+  if (routes !== false) statusRoutes(instance, runtime, routes.prefix)
+  if (health !== false) healthRoutes(instance, runtime, health)
+  if (metrics === false) return
+  const published = publishMetrics(runtime, metrics)
+  instance.addHook('onClose', async () => published.withdraw())
+  if (metrics.path !== false) metricsRoute(instance, published.registry, metrics.path)
+}
+
+const plugin = fp(backgroundJobs, { fastify: '5.x', name: 'fastify-background-jobs' })
+
+export default plugin
+export { plugin as backgroundJobs }
+export { memory, type MemoryOptions } from './backends/memory/index.ts'
+export { NonRetryableError } from './errors.ts'
+export type * from '../types/index.ts'

@@ -1,0 +1,87 @@
+import type { Backend } from '../types/backend.ts'
+import type { DeadLetter, JobView } from '../types/job.ts'
+import type { JobsStatus, QueueStatus } from '../types/jobs.ts'
+import { NotSupportedError } from './errors.ts'
+import type { Queue } from './queue.ts'
+import type { Runtime } from './runtime.ts'
+
+type Inspectable = Backend & Required<Pick<Backend, 'find' | 'listDead' | 'retry' | 'remove' | 'cancel'>>
+
+/** Questions about jobs and queues, put to every backend of the app. */
+export class Inspection {
+  readonly #runtime: Runtime
+
+  constructor (runtime: Runtime) {
+    this.#runtime = runtime
+  }
+
+  async status (): Promise<JobsStatus> {
+    const { lifecycle, queues } = this.#runtime
+    const rows = await Promise.all(queues.map(async (queue) => [queue.name, await queueStatus(queue)] as const))
+    return {
+      isRunning: lifecycle.state === 'running',
+      isStopping: lifecycle.state === 'stopping',
+      isStopped: lifecycle.state === 'stopped',
+      queueDepth: sum(rows, ({ queueDepth }) => queueDepth),
+      inFlight: sum(rows, ({ inFlight }) => inFlight),
+      queues: Object.fromEntries(rows)
+    }
+  }
+
+  async get (id: string): Promise<JobView & { attempts: number } | undefined> {
+    const view = await this.#first((backend) => backend.find(id))
+    if (view === undefined) return undefined
+    const attempts = view.attempts ?? this.#runtime.definitionOf(view.name, view.queue).attempts
+    return { ...view, attempts }
+  }
+
+  async cancel (id: string): Promise<boolean> {
+    if (this.#runtime.queues.some(({ worker }) => worker.cancel(id))) return true
+    const cancelled = await this.#first(async (backend) => await backend.cancel(id) || undefined) === true
+    if (cancelled) this.#runtime.idle.check()
+    return cancelled
+  }
+
+  async listDead ({ queue, limit = 100 }: { queue?: string, limit?: number } = {}): Promise<DeadLetter[]> {
+    const lists = await Promise.all(this.#runtime.queuesNamed(queue).map((one) => inspectable(one).listDead(one.name, { limit })))
+    return lists.flat().sort((a, b) => a.finishedAt! - b.finishedAt!).slice(0, limit)
+  }
+
+  async retry (id: string): Promise<boolean> {
+    return await this.#first(async (backend) => await backend.retry(id) || undefined) === true
+  }
+
+  async remove (id: string): Promise<boolean> {
+    return await this.#first(async (backend) => await backend.remove(id) || undefined) === true
+  }
+
+  async #first<T> (ask: (backend: Inspectable) => T | Promise<T>): Promise<T | undefined> {
+    for (const queue of this.#runtime.oneQueueABackend()) {
+      const answer = await ask(inspectable(queue))
+      if (answer !== undefined) return answer
+    }
+    return undefined
+  }
+}
+
+function inspectable ({ backend, name }: Queue): Inspectable {
+  if (!backend.capabilities.inspect) throw new NotSupportedError(backend.name, name, 'looking at jobs')
+  return backend as Inspectable
+}
+
+async function queueStatus ({ name, settings, backend, worker }: Queue): Promise<QueueStatus> {
+  const { waiting, delayed, dead } = await backend.stats(name)
+  return {
+    capacity: settings.capacity,
+    concurrency: settings.concurrency,
+    paused: worker.paused,
+    queueDepth: waiting,
+    delayed,
+    inFlight: worker.inFlight,
+    deadLetters: dead
+  }
+}
+
+function sum (rows: readonly (readonly [string, QueueStatus])[], value: (status: QueueStatus) => number): number {
+  return rows.reduce((total, [, status]) => total + value(status), 0)
+}

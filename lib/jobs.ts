@@ -1,0 +1,170 @@
+import type { FastifyInstance } from 'fastify'
+import type { EnqueueResult } from '../types/backend.ts'
+import type { DeadLetter, EnvelopeOptions, JobEnvelope, JobView } from '../types/job.ts'
+import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
+import type { DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
+import { InvalidOptionsError, kindOf, NotSerializableError, stoppingError, UnknownJobError } from './errors.ts'
+import { checkDelegateOptions, checkEnqueueOptions } from './options.ts'
+import { Definition } from './registry.ts'
+import type { Runtime } from './runtime.ts'
+import { uuid } from './uuid.ts'
+
+type Handler = (...args: any[]) => unknown
+
+/** `fastify.jobs`: the public face of the runtime, bound to the instance that it was read from. */
+export class JobsFacade {
+  readonly #runtime: Runtime
+  readonly #instance: FastifyInstance
+  readonly deadLetters
+
+  constructor (runtime: Runtime, instance: FastifyInstance) {
+    this.#runtime = runtime
+    this.#instance = instance
+    this.deadLetters = {
+      list: (options?: { queue?: string, limit?: number }): Promise<DeadLetter[]> => runtime.inspection.listDead(options),
+      retry: (id: string): Promise<boolean> => runtime.inspection.retry(id),
+      remove: (id: string): Promise<boolean> => runtime.inspection.remove(id)
+    }
+  }
+
+  define (name: string, optionsOrHandler: DefineOptions | Handler, handler?: Handler): JobDefinition {
+    const options = arguments.length < 3 && typeof optionsOrHandler === 'function' ? {} : optionsOrHandler as DefineOptions
+    return this.#runtime.registry.define(this.#instance, name, options, arguments.length < 3 ? optionsOrHandler : handler)
+  }
+
+  enqueue (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions): Promise<EnqueuedJob> {
+    try {
+      if (typeof job === 'function') return this.#enqueueDelegate(job, payloadOrOptions as DelegateOptions)
+      const definition = this.#definition(job)
+      return this.#hand(definition, this.#envelope(definition, payloadOrOptions, options), options?.signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async enqueueMany (jobs: readonly JobToEnqueue[], { signal }: { signal?: AbortSignal } = {}): Promise<EnqueuedJob[]> {
+    if (!Array.isArray(jobs)) throw new InvalidOptionsError(`call of enqueueMany: the jobs must be an array, got ${kindOf(jobs)}`)
+    const definitions = jobs.map(({ job }) => this.#definition(job))
+    const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options))
+    const enqueued: EnqueuedJob[] = new Array(jobs.length)
+    for (const queue of new Set(definitions.map(({ lane }) => lane))) {
+      const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
+      const results = await this.#store(queue.name, indices.map((index) => definitions[index]!), indices.map((index) => envelopes[index]!), signal)
+      indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, results[at]!) })
+    }
+    return enqueued
+  }
+
+  status (): Promise<JobsStatus> {
+    return this.#runtime.inspection.status()
+  }
+
+  get (id: string): Promise<JobView & { attempts: number } | undefined> {
+    return this.#runtime.inspection.get(id)
+  }
+
+  cancel (id: string): Promise<boolean> {
+    return this.#runtime.inspection.cancel(id)
+  }
+
+  pause (queue?: string): void {
+    for (const { worker } of this.#runtime.queuesNamed(queue)) worker.pause()
+  }
+
+  resume (queue?: string): void {
+    for (const { worker } of this.#runtime.queuesNamed(queue)) worker.resume()
+  }
+
+  addHook<Name extends keyof JobHooks> (name: Name, hook: JobHooks[Name]): void {
+    this.#runtime.hooks.add(name, hook)
+  }
+
+  idle ({ delayed = false }: { delayed?: boolean } = {}): Promise<void> {
+    return this.#runtime.idle.wait(delayed)
+  }
+
+  #definition (job: string | JobDefinition): Definition {
+    if (job instanceof Definition) {
+      if (this.#runtime.registry.find(job.name) !== job) throw new UnknownJobError(job.name)
+      return job
+    }
+    return this.#runtime.registry.get(job as string)
+  }
+
+  #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined): JobEnvelope {
+    if (options !== undefined) checkEnqueueOptions(options, `enqueue of job '${definition.name}'`)
+    this.#assertAccepts(definition.name, definition)
+    definition.checkPayload(payload)
+    return this.#newEnvelope(definition.name, payload, options, options && envelopeOptions(definition.name, options, this.#runtime.clock.now()))
+  }
+
+  #newEnvelope (name: string, payload: unknown, options: EnqueueOptions | undefined, rare: EnvelopeOptions | undefined): JobEnvelope {
+    return {
+      id: options?.id ?? uuid(),
+      name,
+      payload,
+      attempt: 1,
+      enqueuedAt: this.#runtime.clock.now(),
+      correlationId: options?.correlationId,
+      options: rare
+    }
+  }
+
+  #enqueueDelegate (delegate: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob> {
+    checkDelegateOptions(options ?? {}, 'enqueue of an inline function')
+    const { name, queue: queueName = 'default', ...rest } = options
+    const queue = this.#runtime.queue(queueName)
+    if (!queue.backend.capabilities.delegates) throw new NotSerializableError(name, queue.backend.name, queueName)
+    this.#assertAccepts(name, queue.delegates)
+    const rare = { ...envelopeOptions(name, rest, this.#runtime.clock.now()), delegate: delegate as (...args: never[]) => unknown }
+    return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, rest, rare), rest.signal)
+  }
+
+  async #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+    const [result] = await this.#store(definition.queue, [definition], [envelope], signal)
+    return this.#recordEnqueue(definition, envelope, result!)
+  }
+
+  async #store (queue: string, definitions: Definition[], envelopes: JobEnvelope[], signal: AbortSignal | undefined): Promise<readonly EnqueueResult[]> {
+    try {
+      signal?.throwIfAborted()
+      return await this.#runtime.queue(queue).backend.enqueue(queue, envelopes, { signal })
+    } catch (error) {
+      for (const { counters } of definitions) counters.rejected++
+      throw error
+    }
+  }
+
+  #recordEnqueue (definition: Definition, envelope: JobEnvelope, { id, status }: EnqueueResult): EnqueuedJob {
+    if (status === 'enqueued') {
+      definition.counters.queued++
+      this.#runtime.hooks.tell('onEnqueue', definition, envelope)
+    }
+    return { id, name: envelope.name, queue: definition.queue, status }
+  }
+
+  // A durable queue goes on taking jobs while the app drains: they are kept for the next process.
+  #assertAccepts (name: string, { lane, counters }: Definition): void {
+    const { lifecycle } = this.#runtime
+    if (lifecycle.accepts || (lane.backend.capabilities.durable && lifecycle.state !== 'stopped')) return
+    counters.rejected++
+    throw stoppingError(name)
+  }
+}
+
+function envelopeOptions (name: string, options: EnqueueOptions, now: number): EnvelopeOptions | undefined {
+  const { delay, runAt, priority, uniqueKey, uniqueFor, attempts } = options
+  if (delay !== undefined && runAt !== undefined) throw new InvalidOptionsError(`enqueue of job '${name}': give 'delay' or 'runAt', not both`)
+  if (uniqueFor !== undefined && uniqueKey === undefined) throw new InvalidOptionsError(`enqueue of job '${name}': 'uniqueFor' needs a 'uniqueKey'`)
+  const at = runAt === undefined ? delay === undefined ? undefined : now + delay : Number(runAt)
+  if (at === undefined && priority === undefined && uniqueKey === undefined && attempts === undefined) return undefined
+  if (Number.isNaN(at)) throw new InvalidOptionsError(`enqueue of job '${name}': option 'runAt' is an invalid Date`)
+  return {
+    ...(at !== undefined && { runAt: at }),
+    ...(priority !== undefined && { priority }),
+    // Two jobs' keys never meet, whatever queue they share.
+    ...(uniqueKey !== undefined && { uniqueKey: `${name}:${uniqueKey}` }),
+    ...(uniqueFor !== undefined && { uniqueFor }),
+    ...(attempts !== undefined && { attempts })
+  }
+}

@@ -1,0 +1,142 @@
+import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
+import type { AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions } from '../types/options.ts'
+import { memory } from './backends/memory/index.ts'
+import { systemClock } from './clock.ts'
+import { InvalidOptionsError } from './errors.ts'
+import { resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
+import { optionsCheck } from './validation.ts'
+
+const milliseconds = { type: 'number', minimum: 0 }
+const fraction = { type: 'number', minimum: 0, maximum: 1 }
+const attempts = { type: 'integer', minimum: 1 }
+const path = { type: 'string', pattern: '^/[^?#\\s]*$' }
+const name = { type: 'string', minLength: 1, maxLength: 128 }
+const MAX_CAPACITY = 10_000_000
+
+function object (properties: object, required: string[] = []) {
+  return { type: 'object', additionalProperties: false, properties, required }
+}
+
+function orFalse (schema: object) {
+  return { if: { type: 'boolean' }, then: { const: false }, else: schema }
+}
+
+const backoff = {
+  if: { kind: 'function' },
+  else: object({
+    type: { type: 'string', enum: ['exponential', 'fixed'] }, delay: milliseconds, max: milliseconds, jitter: fraction
+  })
+}
+
+const backend = {
+  type: 'object',
+  required: ['name', 'capabilities', 'open', 'enqueue', 'consume', 'stats', 'abandon', 'close']
+}
+
+const queue = object({
+  capacity: { type: 'integer', minimum: 1, maximum: MAX_CAPACITY },
+  concurrency: { type: 'integer', minimum: 1, maximum: 10_000 },
+  fullMode: { type: 'string', enum: ['wait', 'dropOldest', 'dropNewest', 'dropWrite', 'reject'] },
+  enqueueTimeout: milliseconds,
+  history: { type: 'integer', minimum: 0 },
+  deadLetters: { type: 'integer', minimum: 0 },
+  maxPayloadBytes: { type: 'integer', minimum: 1 },
+  backend
+})
+
+const checkPluginOptions = optionsCheck(object({
+  queues: { type: 'object', propertyNames: { pattern: '^[\\w.-]{1,128}$' }, additionalProperties: queue },
+  backend,
+  retry: object({ attempts, backoff }),
+  shutdown: object({ mode: { type: 'string', enum: ['drain', 'drainQueued', 'stop'] }, timeout: milliseconds }),
+  metrics: orFalse(object({
+    path: orFalse(path),
+    prefix: { type: 'string', pattern: '^[a-zA-Z_:][a-zA-Z0-9_:]*$' },
+    registry: { type: 'object', required: ['registerMetric', 'metrics'] },
+    defaultMetrics: { type: 'boolean' }
+  })),
+  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds })),
+  routes: orFalse(object({ prefix: path })),
+  ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { kind: 'function' } } }),
+  clock: { type: 'object', required: ['now', 'monotonic', 'setTimeout', 'clearTimeout'] }
+}))
+
+export const checkDefineOptions = optionsCheck(object({
+  queue: name, schema: { type: 'object' }, attempts, backoff, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
+}))
+
+const enqueueProperties = {
+  id: name,
+  delay: milliseconds,
+  runAt: { if: { kind: 'number' }, then: { type: 'number' }, else: { kind: 'Date' } },
+  priority: { type: 'integer', minimum: -1000, maximum: 1000 },
+  uniqueKey: { type: 'string', minLength: 1 },
+  uniqueFor: milliseconds,
+  correlationId: { type: 'string' },
+  signal: { kind: 'AbortSignal' },
+  attempts
+}
+
+export const checkEnqueueOptions = optionsCheck(object(enqueueProperties))
+export const checkDelegateOptions = optionsCheck(object({ ...enqueueProperties, name, queue: name }, ['name']))
+
+export interface ResolvedOptions {
+  readonly queues: readonly QueueSettings[]
+  /** The backend of each queue, by the queue's name. */
+  readonly backends: ReadonlyMap<string, Backend>
+  readonly retry: RetryPolicy
+  readonly shutdown: Required<ShutdownOptions>
+  readonly metrics: Required<Omit<MetricsOptions, 'registry'>> & Pick<MetricsOptions, 'registry'> | false
+  readonly health: Required<HealthOptions> | false
+  readonly routes: Required<RouteOptions> | false
+  readonly ajv: AjvOptions
+  readonly clock: Clock
+}
+
+/** Checks the plugin's options and completes them with the defaults; nothing reads the raw ones afterwards. */
+export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions {
+  checkPluginOptions(options, 'fastify-background-jobs options')
+  const { shutdown = {}, metrics = {}, health = {}, routes = {} } = options
+  const queues = { default: {}, ...options.queues }
+  const defaultBackend = options.backend ?? memory()
+  const settings = Object.entries(queues).map(([queue, given]) => queueSettings(queue, given))
+  const backends = new Map(Object.entries<QueueOptions>(queues).map(([queue, given]) => [queue, given.backend ?? defaultBackend]))
+
+  if (health !== false && (health.degraded ?? 0.75) > (health.unhealthy ?? 0.95)) {
+    throw new InvalidOptionsError("fastify-background-jobs options: option 'health.degraded' must not exceed 'health.unhealthy'")
+  }
+  return Object.freeze({
+    queues: settings,
+    backends,
+    retry: resolveRetryPolicy(options.retry ?? {}),
+    shutdown: { mode: shutdown.mode ?? 'drain', timeout: shutdown.timeout ?? 30_000 },
+    metrics: metrics !== false && {
+      path: metrics.path ?? '/metrics',
+      prefix: metrics.prefix ?? 'jobs_',
+      registry: metrics.registry,
+      defaultMetrics: metrics.defaultMetrics ?? false
+    },
+    health: health !== false && {
+      path: health.path ?? '/health',
+      degraded: health.degraded ?? 0.75,
+      unhealthy: health.unhealthy ?? 0.95,
+      stalledAfter: health.stalledAfter ?? 60_000
+    },
+    routes: routes !== false && { prefix: routes.prefix ?? '/jobs' },
+    ajv: options.ajv ?? {},
+    clock: options.clock ?? systemClock
+  })
+}
+
+function queueSettings (queue: string, given: QueueOptions): QueueSettings {
+  return Object.freeze({
+    name: queue,
+    capacity: given.capacity ?? 1000,
+    concurrency: given.concurrency ?? 10,
+    fullMode: given.fullMode ?? 'wait',
+    enqueueTimeout: given.enqueueTimeout,
+    history: given.history ?? 1000,
+    deadLetters: given.deadLetters ?? 1000,
+    maxPayloadBytes: given.maxPayloadBytes ?? 1024 * 1024
+  })
+}

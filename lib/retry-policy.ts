@@ -1,0 +1,77 @@
+import type { Outcome } from '../types/backend.ts'
+import type { SerializedError } from '../types/job.ts'
+import type { BackoffFunction, BackoffOptions, RetryOptions } from '../types/options.ts'
+import { isNonRetryable } from './errors.ts'
+
+export interface RetryPolicy {
+  readonly attempts: number
+  readonly backoff: BackoffFunction
+}
+
+export function resolveRetryPolicy (options: RetryOptions, defaults?: RetryPolicy): RetryPolicy {
+  return {
+    attempts: options.attempts ?? defaults?.attempts ?? 3,
+    backoff: options.backoff === undefined && defaults !== undefined ? defaults.backoff : backoffFunction(options.backoff)
+  }
+}
+
+function backoffFunction (backoff: BackoffOptions | BackoffFunction = {}): BackoffFunction {
+  if (typeof backoff === 'function') return backoff
+  const { type = 'exponential', delay = 2000, max = 60_000, jitter = 0.2 } = backoff
+  return function wait (attempt) {
+    const full = Math.min(type === 'fixed' ? delay : delay * 2 ** (attempt - 1), max)
+    // Downward, so that `max` stays what it says.
+    return Math.round(full * (1 - jitter * Math.random()))
+  }
+}
+
+export interface FailedAttempt {
+  readonly attempt: number
+  readonly attempts: number
+  readonly retryable: ((error: any) => boolean) | undefined
+  readonly backoff: BackoffFunction
+  /** Wall-clock milliseconds. */
+  readonly now: number
+  /** Hears of a policy function of the user's that failed. */
+  readonly onPolicyError: (error: unknown) => void
+}
+
+/** Error and attempt in, outcome out: the one place where it is decided, the same for every backend. */
+export function outcomeOf (thrown: unknown, error: Error, failed: FailedAttempt): Outcome {
+  if (failed.attempt >= failed.attempts || isNonRetryable(thrown) || !isRetryable(thrown, failed)) {
+    return { type: 'dead', error: serializeError(error) }
+  }
+  return { type: 'retry', runAt: failed.now + backoffDelay(thrown, failed), error: serializeError(error) }
+}
+
+function isRetryable (thrown: unknown, { retryable, onPolicyError }: FailedAttempt): boolean {
+  if (retryable === undefined) return true
+  try {
+    return retryable(thrown) !== false
+  } catch (error) {
+    onPolicyError(error)
+    return true
+  }
+}
+
+const fallback = backoffFunction()
+
+function backoffDelay (thrown: unknown, { attempt, backoff, onPolicyError }: FailedAttempt): number {
+  try {
+    const delay = backoff(attempt, thrown)
+    if (Number.isFinite(delay) && delay >= 0) return delay
+    onPolicyError(new TypeError(`backoff must return milliseconds of 0 or more, got ${String(delay)}`))
+  } catch (error) {
+    onPolicyError(error)
+  }
+  return fallback(attempt, thrown)
+}
+
+export function serializeError (error: Error & { code?: unknown }): SerializedError {
+  return {
+    name: String(error.name),
+    message: String(error.message),
+    ...(typeof error.code === 'string' && { code: error.code }),
+    ...(typeof error.stack === 'string' && { stack: error.stack })
+  }
+}

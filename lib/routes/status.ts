@@ -1,0 +1,89 @@
+import type { FastifyInstance } from 'fastify'
+import type { JobView } from '../../types/job.ts'
+import type { Runtime } from '../runtime.ts'
+
+const integer = { type: 'integer' }
+const boolean = { type: 'boolean' }
+const text = { type: 'string' }
+const time = { type: 'string', format: 'date-time' }
+
+const queueStatus = {
+  type: 'object',
+  properties: {
+    capacity: integer, concurrency: integer, paused: boolean, queueDepth: integer, delayed: integer, inFlight: integer, deadLetters: integer
+  }
+}
+
+const statusSchema = {
+  summary: 'Background jobs: the state of the queues',
+  tags: ['jobs'],
+  response: {
+    200: {
+      description: 'The state of the queues',
+      type: 'object',
+      properties: {
+        isRunning: boolean,
+        isStopping: boolean,
+        isStopped: boolean,
+        queueDepth: integer,
+        inFlight: integer,
+        queues: { type: 'object', additionalProperties: queueStatus }
+      }
+    }
+  }
+}
+
+const jobSchema = {
+  summary: 'Background jobs: what has become of a job',
+  tags: ['jobs'],
+  params: { type: 'object', properties: { id: text }, required: ['id'] },
+  response: {
+    200: {
+      description: 'The job',
+      type: 'object',
+      properties: {
+        id: text,
+        name: text,
+        queue: text,
+        state: { type: 'string', enum: ['waiting', 'delayed', 'active', 'succeeded', 'dead', 'cancelled', 'dropped'] },
+        attempt: integer,
+        attempts: integer,
+        enqueuedAt: time,
+        runAt: time,
+        startedAt: time,
+        finishedAt: time,
+        progress: { type: 'number' },
+        error: { ...text, description: "The last error's message" },
+        correlationId: text
+      }
+    },
+    404: {
+      description: 'No job of that id is known',
+      type: 'object',
+      properties: { statusCode: integer, error: text, message: text }
+    }
+  }
+}
+
+/** `GET <prefix>/status` and `GET <prefix>/:id`. */
+export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string): void {
+  const base = prefix === '/' ? '' : prefix
+
+  instance.get(`${base}/status`, { schema: statusSchema }, () => runtime.inspection.status())
+
+  instance.get<{ Params: { id: string } }>(`${base}/:id`, { schema: jobSchema }, async (request, reply) => {
+    const job = await runtime.inspection.get(request.params.id)
+    if (job === undefined) {
+      return reply.code(404).send({ statusCode: 404, error: 'Not Found', message: `There is no job '${request.params.id}', or it ended too long ago` })
+    }
+    return { ...job, ...isoTimes(job), error: job.error?.message }
+  })
+}
+
+function isoTimes ({ enqueuedAt, runAt, startedAt, finishedAt }: JobView) {
+  return { enqueuedAt: iso(enqueuedAt), runAt: iso(runAt), startedAt: iso(startedAt), finishedAt: iso(finishedAt) }
+}
+
+function iso (milliseconds: number | undefined): string | undefined {
+  return milliseconds === undefined ? undefined : new Date(milliseconds).toISOString()
+}

@@ -1,0 +1,107 @@
+import type { FastifyInstance } from 'fastify'
+import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
+import type { JobEnvelope } from '../types/job.ts'
+import { UnknownQueueError } from './errors.ts'
+import { Hooks } from './hooks.ts'
+import { Idle } from './idle.ts'
+import { Inspection } from './inspection.ts'
+import { Lifecycle } from './lifecycle.ts'
+import type { ResolvedOptions } from './options.ts'
+import { Queue } from './queue.ts'
+import { Definition, Registry } from './registry.ts'
+import { PayloadCompiler } from './validation.ts'
+import { Worker } from './worker.ts'
+
+/** One app's background work: everything that one registration of the plugin owns. */
+export class Runtime {
+  readonly clock: Clock
+  readonly queues: readonly Queue[]
+  readonly registry: Registry
+  readonly hooks: Hooks
+  readonly lifecycle: Lifecycle
+  readonly idle: Idle
+  readonly inspection: Inspection
+  readonly #byName: ReadonlyMap<string, Queue>
+  readonly #log
+
+  constructor (instance: FastifyInstance, options: ResolvedOptions) {
+    this.clock = options.clock
+    this.#log = instance.log
+    this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!))
+    this.#byName = new Map(this.queues.map((queue) => [queue.name, queue]))
+    this.hooks = new Hooks(instance)
+    const compiler = new PayloadCompiler(options.ajv)
+    this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
+    this.idle = new Idle(() => this.queues)
+    this.inspection = new Inspection(this)
+    this.lifecycle = new Lifecycle({
+      queues: this.queues,
+      registry: this.registry,
+      backends: new Set(options.backends.values()),
+      shutdown: options.shutdown,
+      clock: options.clock,
+      log: instance.log,
+      idle: () => this.idle.wait(false)
+    })
+    for (const queue of this.queues) {
+      queue.delegates = new Definition('delegate', queue, options.retry, {}, undefined, instance, compiler)
+      queue.worker = new Worker(queue, {
+        clock: options.clock,
+        hooks: this.hooks,
+        log: instance.log,
+        registry: this.registry,
+        createScope: () => instance.diContainer.createScope(),
+        onQuiet: this.idle.check
+      })
+    }
+  }
+
+  /** Throws FST_JOBS_UNKNOWN_QUEUE. */
+  queue (name: string): Queue {
+    const queue = this.#byName.get(name)
+    if (queue === undefined) throw new UnknownQueueError(String(name), [...this.#byName.keys()].join(', '))
+    return queue
+  }
+
+  /** The queue of that name; all of them without one. */
+  queuesNamed (name: string | undefined): readonly Queue[] {
+    return name === undefined ? this.queues : [this.queue(name)]
+  }
+
+  oneQueueABackend (): readonly Queue[] {
+    return [...new Map(this.queues.map((queue) => [queue.backend, queue])).values()]
+  }
+
+  definitionOf (name: string, queue: string): Definition {
+    return this.registry.find(name) ?? this.queue(queue).delegates
+  }
+
+  * definitions (): Generator<Definition> {
+    yield * this.registry.all()
+    for (const { delegates } of this.queues) yield delegates
+  }
+
+  /** Opens every backend for the queues that live in it. */
+  async open (): Promise<void> {
+    const settings = new Map<Backend, QueueSettings[]>()
+    for (const queue of this.queues) {
+      const others = settings.get(queue.backend)
+      if (others === undefined) settings.set(queue.backend, [queue.settings])
+      else others.push(queue.settings)
+    }
+    const context = {
+      log: this.#log,
+      clock: this.clock,
+      stopping: this.lifecycle.stopping,
+      onDrop: (queue: string, envelope: JobEnvelope) => this.#onDrop(queue, envelope)
+    }
+    await Promise.all([...settings].map(([backend, queues]) => backend.open({ ...context, queues })))
+  }
+
+  #onDrop (queue: string, envelope: JobEnvelope): void {
+    const definition = envelope.options?.delegate === undefined ? this.definitionOf(envelope.name, queue) : this.queue(queue).delegates
+    definition.counters.dropped++
+    this.#log.warn({ jobId: envelope.id, jobName: envelope.name, queue }, 'the queue is full, a job was dropped')
+    this.hooks.tell('onDrop', definition, envelope)
+  }
+}

@@ -1,0 +1,54 @@
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
+import addFormats from 'ajv-formats'
+import type { AjvOptions } from '../types/options.ts'
+import { describe, InvalidOptionsError } from './errors.ts'
+
+// ajv-formats is CommonJS: its types and its runtime disagree about where the default export is.
+const withFormats = addFormats as unknown as (ajv: Ajv) => Ajv
+
+const optionsAjv = new Ajv({ strictRequired: false, strictTypes: false, verbose: true })
+optionsAjv.addKeyword({
+  keyword: 'kind',
+  schemaType: 'string',
+  error: { message: ({ schema }) => `must be a ${String(schema)}` },
+  validate: (kind: string, value: unknown) => kind === 'Date' ? value instanceof Date : kind === 'AbortSignal' ? value instanceof AbortSignal : typeof value === kind // eslint-disable-line valid-typeof
+})
+
+export type OptionsCheck = (options: unknown, subject: string) => void
+
+/** A check that throws FST_JOBS_INVALID_OPTIONS, naming the option and never quoting more than a number of it. */
+export function optionsCheck (schema: object): OptionsCheck {
+  const validate = optionsAjv.compile(schema)
+  return function checkOptions (options, subject) {
+    if (!validate(options)) throw new InvalidOptionsError(`${subject}: ${explain(validate.errors![0]!)}`)
+  }
+}
+
+function explain (error: ErrorObject): string {
+  const path = error.instancePath.slice(1).replaceAll('/', '.')
+  if (error.keyword === 'additionalProperties') {
+    const name = String(error.params.additionalProperty)
+    return `unknown option '${path === '' ? name : `${path}.${name}`}'`
+  }
+  const subject = path === '' ? 'the options' : `option '${path}'`
+  const allowed = error.keyword === 'enum' ? ` (${(error.params.allowedValues as string[]).join(', ')})` : ''
+  return `${subject} ${error.message}${allowed}, got ${describe(error.data)}`
+}
+
+/** The compiler of payload schemas. It checks and changes nothing: no coercion, no defaults, no removal. */
+export class PayloadCompiler {
+  readonly #ajv: Ajv
+
+  constructor (options: AjvOptions = {}) {
+    this.#ajv = withFormats(new Ajv({ strict: false, ...options.customOptions }))
+    for (const plugin of options.plugins ?? []) plugin(this.#ajv as never)
+  }
+
+  compile (schema: object): ValidateFunction {
+    return this.#ajv.compile(schema)
+  }
+
+  explain (validate: ValidateFunction): string {
+    return this.#ajv.errorsText(validate.errors, { dataVar: 'payload' })
+  }
+}

@@ -1,0 +1,136 @@
+import type { AwilixContainer } from 'awilix'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Clock, Consumer, Delivery, Outcome } from '../types/backend.ts'
+import { Attempt, type AttemptHost, type Interruption } from './attempt.ts'
+import { UnknownJobError } from './errors.ts'
+import type { Hooks } from './hooks.ts'
+import { LinkedList } from './linked-list.ts'
+import type { Queue } from './queue.ts'
+import type { Definition, Registry } from './registry.ts'
+import { serializeError } from './retry-policy.ts'
+import { TimerHeap } from './timer-heap.ts'
+
+export interface WorkerContext {
+  readonly clock: Clock
+  readonly hooks: Hooks
+  readonly log: FastifyBaseLogger
+  readonly registry: Registry
+  createScope (): AwilixContainer
+  /** Nothing of this queue runs at the moment. */
+  onQuiet (): void
+}
+
+/** Takes the deliveries of one queue and runs each as an attempt. */
+export class Worker implements AttemptHost {
+  readonly clock: Clock
+  readonly hooks: Hooks
+  readonly log: FastifyBaseLogger
+  readonly deadlines: TimerHeap<Attempt>
+  readonly graces: TimerHeap<Attempt>
+  readonly recheckPayloads: boolean
+  readonly createScope: () => AwilixContainer
+  readonly #queue: Queue
+  readonly #registry: Registry
+  readonly #onQuiet: () => void
+  readonly #attempts = new LinkedList<Attempt>()
+  #consumer: Consumer | undefined
+  #paused = false
+  /** Monotonic milliseconds. */
+  #lastPickUp: number
+
+  constructor (queue: Queue, context: WorkerContext) {
+    this.#queue = queue
+    this.clock = context.clock
+    this.hooks = context.hooks
+    this.log = context.log
+    this.createScope = context.createScope
+    this.deadlines = new TimerHeap(context.clock, (attempt) => attempt.interrupt('timeout'))
+    this.graces = new TimerHeap(context.clock, (attempt) => attempt.abandon())
+    this.recheckPayloads = queue.backend.capabilities.durable
+    this.#registry = context.registry
+    this.#onQuiet = context.onQuiet
+    this.#lastPickUp = context.clock.monotonic()
+  }
+
+  get inFlight (): number {
+    return this.#attempts.size
+  }
+
+  get paused (): boolean {
+    return this.#paused
+  }
+
+  /** Milliseconds since a job was taken, or since the worker started. */
+  get sinceLastPickUp (): number {
+    return this.clock.monotonic() - this.#lastPickUp
+  }
+
+  start (): void {
+    this.#lastPickUp = this.clock.monotonic()
+    this.#consumer = this.#queue.backend.consume(
+      this.#queue.name, { concurrency: this.#queue.settings.concurrency }, (delivery) => this.#deliver(delivery)
+    )
+    if (this.#paused) this.#consumer.pause()
+  }
+
+  pause (): void {
+    this.#paused = true
+    this.#consumer?.pause()
+  }
+
+  resume (): void {
+    this.#paused = false
+    this.#lastPickUp = this.clock.monotonic()
+    this.#consumer?.resume()
+  }
+
+  /** Takes nothing more; resolves when everything in flight is over. */
+  async stop (): Promise<void> {
+    await this.#consumer?.stop()
+  }
+
+  interruptAll (interruption: Interruption): void {
+    for (const attempt of this.#attempts) attempt.interrupt(interruption)
+  }
+
+  cancel (id: string): boolean {
+    for (const attempt of this.#attempts) {
+      if (attempt.id === id) {
+        attempt.interrupt('cancelled')
+        return true
+      }
+    }
+    return false
+  }
+
+  /** What runs, by id and name. */
+  running (): { jobId: string, jobName: string }[] {
+    return Array.from(this.#attempts, ({ id, definition }) => ({ jobId: id, jobName: definition.name }))
+  }
+
+  finished (attempt: Attempt): void {
+    this.#attempts.remove(attempt)
+    // The backend stores the outcome first, then what it says about the queue is true.
+    if (this.#attempts.size === 0) setImmediate(this.#onQuiet)
+  }
+
+  #deliver (delivery: Delivery): Promise<Outcome> {
+    const definition = this.#definitionOf(delivery)
+    if (definition === undefined) return this.#refuse(delivery)
+    this.#lastPickUp = this.clock.monotonic()
+    const attempt = new Attempt(this, definition, delivery)
+    this.#attempts.push(attempt)
+    return attempt.run()
+  }
+
+  #definitionOf ({ envelope }: Delivery): Definition | undefined {
+    return envelope.options?.delegate === undefined ? this.#registry.find(envelope.name) : this.#queue.delegates
+  }
+
+  // Only an older or newer version of the app can have stored it: a person has to look.
+  async #refuse ({ envelope: { id, name } }: Delivery): Promise<Outcome> {
+    const error = new UnknownJobError(name)
+    this.log.error({ err: error, jobId: id, jobName: name, queue: this.#queue.name }, 'the job is a dead letter now')
+    return { type: 'dead', error: serializeError(error) }
+  }
+}

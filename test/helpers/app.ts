@@ -1,0 +1,30 @@
+import type { Test } from 'tap'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import backgroundJobs, { type BackgroundJobsOptions } from '../../lib/index.ts'
+
+/** An app with the plugin, not ready yet, closed when the test ends. */
+export async function buildApp (t: Test, options: BackgroundJobsOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify({ logger: false, ...server })
+  t.teardown(() => app.close())
+  await app.register(backgroundJobs, options)
+  return app
+}
+
+export interface Deferred<T = void> {
+  readonly promise: Promise<T>
+  resolve (value: T): void
+  reject (reason: unknown): void
+}
+
+/** A promise to settle from outside: the event that a test waits for instead of sleeping. */
+export function deferred<T = void> (): Deferred<T> {
+  let resolve!: (value: T) => void
+  let reject!: (reason: unknown) => void
+  const promise = new Promise<T>((_resolve, _reject) => { [resolve, reject] = [_resolve, _reject] })
+  return { promise, resolve, reject }
+}
+
+/** Lets everything that is ready to run, run. */
+export async function turns (count = 5): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
+}

@@ -1,0 +1,121 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { DeadLetter, JobEnvelope, JobView, SerializedError } from './job.ts'
+
+/** Where time comes from. Replace it in tests. */
+export interface Clock {
+  /** Wall-clock time, milliseconds since the epoch. */
+  now (): number
+  /** Milliseconds that never run backwards. */
+  monotonic (): number
+  /** `delay` is in milliseconds and at most 2^31 - 1. The timer does not keep the process alive. */
+  setTimeout (callback: () => void, delay: number): unknown
+  clearTimeout (handle: unknown): void
+}
+
+export type FullMode = 'wait' | 'dropOldest' | 'dropNewest' | 'dropWrite' | 'reject'
+
+export interface QueueSettings {
+  readonly name: string
+  readonly capacity: number
+  readonly concurrency: number
+  readonly fullMode: FullMode
+  /** Milliseconds that an enqueue waits for room; undefined: as long as it takes. */
+  readonly enqueueTimeout: number | undefined
+  /** Finished jobs remembered for inspection. */
+  readonly history: number
+  /** Dead letters kept; beyond it the oldest one goes. */
+  readonly deadLetters: number
+  /** Bytes of a serialised payload. */
+  readonly maxPayloadBytes: number
+}
+
+export interface BackendContext {
+  readonly queues: readonly QueueSettings[]
+  readonly log: FastifyBaseLogger
+  readonly clock: Clock
+  /** Aborts when the app begins to stop; its reason is the error that every waiting enqueue fails with. */
+  readonly stopping: AbortSignal
+  /** Tells about a job that a full queue lost, once a job, before the backend lets go of its payload. */
+  onDrop (queue: string, envelope: JobEnvelope): void
+}
+
+export interface Capabilities {
+  /** Jobs survive the process. */
+  readonly durable: boolean
+  /** Takes inline functions, which no serialisation could carry. */
+  readonly delegates: boolean
+  readonly delay: boolean
+  readonly priority: boolean
+  readonly unique: boolean
+  readonly inspect: boolean
+  readonly maxPayloadBytes?: number
+}
+
+export interface EnqueueResult {
+  /** The id of the job that the backend holds: another one's when the enqueue was a duplicate. */
+  readonly id: string
+  readonly status: 'enqueued' | 'duplicate' | 'dropped'
+}
+
+export interface QueueStats {
+  /** Ready to run and not yet taken. */
+  readonly waiting: number
+  /** Not due yet: delayed jobs and retries. */
+  readonly delayed: number
+  readonly active: number
+  readonly dead: number
+}
+
+/** What a delivery came to. */
+export type Outcome =
+  | { readonly type: 'succeeded' }
+  /** `runAt`: milliseconds since the epoch. */
+  | { readonly type: 'retry', readonly runAt: number, readonly error: SerializedError }
+  | { readonly type: 'dead', readonly error: SerializedError }
+  | { readonly type: 'cancelled' }
+  /** Not finished, attempt not consumed: someone else may take it at once. */
+  | { readonly type: 'released' }
+
+/** One handing-over of an envelope to a worker. */
+export interface Delivery {
+  readonly envelope: JobEnvelope
+  /** Aborted when the lease is lost; absent where there is no lease to lose. */
+  readonly signal?: AbortSignal
+  /** Stores what the handler reported; absent where the backend cannot. */
+  progress? (value: number): void
+}
+
+/** Never rejects. */
+export type Deliver = (delivery: Delivery) => Promise<Outcome>
+
+export interface Consumer {
+  pause (): void
+  resume (): void
+  /** Takes nothing more; resolves when the outcome of every delivery in flight is stored. */
+  stop (): Promise<void>
+}
+
+/** Where a queue's jobs live. An adapter translates; it decides nothing. */
+export interface Backend {
+  readonly name: string
+  readonly capabilities: Capabilities
+  open (context: BackendContext): Promise<void>
+  /** All or none where the backend can; resolves once it holds the jobs. */
+  enqueue (queue: string, jobs: readonly JobEnvelope[], options: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]>
+  consume (queue: string, options: { concurrency: number }, deliver: Deliver): Consumer
+  stats (queue: string): QueueStats | Promise<QueueStats>
+  /** Names of the jobs that end with the process, counted; an empty map where jobs are durable. */
+  abandon (queue: string): Map<string, number>
+  close (): Promise<void>
+
+  /** Present where `capabilities.inspect`. */
+  find? (id: string): JobView | undefined | Promise<JobView | undefined>
+  /** Dead letters, the oldest first. */
+  listDead? (queue: string, options: { limit: number }): readonly DeadLetter[] | Promise<readonly DeadLetter[]>
+  /** Runs a dead letter again, from its first attempt; false when there is none of that id. */
+  retry? (id: string): boolean | Promise<boolean>
+  /** Forgets a dead letter; false when there is none of that id. */
+  remove? (id: string): boolean | Promise<boolean>
+  /** Takes back a job that waits; false when it does not wait (any more). */
+  cancel? (id: string): boolean | Promise<boolean>
+}

@@ -1,0 +1,6 @@
+import './fastify.ts'
+
+export type * from './backend.ts'
+export type * from './job.ts'
+export type * from './jobs.ts'
+export type * from './options.ts'

@@ -1,0 +1,77 @@
+/** What has become of a job. */
+export type JobState = 'waiting' | 'delayed' | 'active' | 'succeeded' | 'dead' | 'cancelled' | 'dropped'
+
+/** An error as it is stored: what survives a JSON round trip. */
+export interface SerializedError {
+  name: string
+  message: string
+  code?: string
+  stack?: string
+}
+
+/** A job as its handler and its hooks see it. */
+export interface JobInfo {
+  readonly id: string
+  readonly name: string
+  readonly queue: string
+  /** The attempt that runs now, from 1. */
+  readonly attempt: number
+  /** Attempts at the most, the first one included. */
+  readonly attempts: number
+  /** Milliseconds since the epoch. */
+  readonly enqueuedAt: number
+  readonly correlationId?: string
+}
+
+/** A job as a backend remembers it. Times are milliseconds since the epoch. */
+export interface JobView {
+  readonly id: string
+  readonly name: string
+  readonly queue: string
+  readonly state: JobState
+  /** Attempts started so far. */
+  readonly attempt: number
+  readonly enqueuedAt: number
+  /** Attempts at the most, when the enqueue said so. */
+  readonly attempts?: number
+  /** When a delayed job, or the next attempt, falls due. */
+  readonly runAt?: number
+  readonly startedAt?: number
+  readonly finishedAt?: number
+  /** What the handler reported last by `progress(n)`. */
+  readonly progress?: number
+  /** The last attempt's error. */
+  readonly error?: SerializedError
+  readonly correlationId?: string
+}
+
+/** A job that will not be tried again by itself, kept for a person to look at. */
+export interface DeadLetter extends JobView {
+  readonly payload: unknown
+}
+
+/** The rare part of an envelope: absent for a plain job. */
+export interface EnvelopeOptions {
+  readonly runAt?: number
+  readonly priority?: number
+  readonly uniqueKey?: string
+  readonly uniqueFor?: number
+  readonly attempts?: number
+  /** The inline function of a delegate job; never leaves the process. */
+  readonly delegate?: (...args: never[]) => unknown
+}
+
+/**
+ * The record of a job that travels through a backend. Everything but `options.delegate` is serialisable.
+ * The backend owns `attempt` (counts it up when an outcome is 'retry') and `payload` (lets go of it when the job has ended).
+ */
+export interface JobEnvelope {
+  readonly id: string
+  readonly name: string
+  payload: unknown
+  /** The attempt that the next delivery is, from 1. */
+  attempt: number
+  readonly enqueuedAt: number
+  readonly correlationId: string | undefined
+  readonly options: EnvelopeOptions | undefined
+}

@@ -1,0 +1,128 @@
+import type { AwilixContainer } from 'awilix'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FromSchema, JSONSchema } from 'json-schema-to-ts'
+import type { EnqueueResult } from './backend.ts'
+import type { DeadLetter, JobInfo, JobView } from './job.ts'
+import type { DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
+
+/** Open for declaration merging: job name to payload type. */
+export interface JobTypes {}
+
+/** The payload type that a TypeBox or `as const` JSON schema describes. */
+export type InferPayload<Schema> =
+  Schema extends { static: infer Static } ? Static
+    : Schema extends JSONSchema ? FromSchema<Schema>
+      : unknown
+
+export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
+
+/** What a handler gets beside the payload. Scope, signal and logger are made when they are first touched. */
+export interface JobContext {
+  readonly job: JobInfo
+  /** Aborts on timeout, cancellation, shutdown and a lost lease. */
+  readonly signal: AbortSignal
+  /** A child logger with jobId, jobName, queue, attempt and correlationId. */
+  readonly log: FastifyBaseLogger
+  /** The attempt's own awilix scope; `job`, `signal` and `log` can be resolved from it. */
+  readonly diScope: AwilixContainer
+  /** Reports how far the job is, as a finite number; seen by `get(id)`. */
+  readonly progress: (value: number) => void
+}
+
+export type JobHandler<Payload = any> = (this: FastifyInstance, payload: Payload, context: JobContext) => unknown
+export type DelegateHandler = (this: FastifyInstance, context: JobContext) => unknown
+
+declare const payloadType: unique symbol
+
+/** A registered definition; carries its payload's type. */
+export interface JobDefinition<Payload = unknown> {
+  readonly name: string
+  readonly queue: string
+  readonly [payloadType]?: (payload: Payload) => void
+}
+
+/** What an enqueue came to. `status` is 'duplicate' when `id` is the id of a job that was there before. */
+export interface EnqueuedJob {
+  readonly id: string
+  readonly name: string
+  readonly queue: string
+  readonly status: EnqueueResult['status']
+}
+
+export interface JobToEnqueue<Payload = any> extends EnqueueOptions {
+  job: string | JobDefinition<Payload>
+  payload: Payload
+  signal?: never
+}
+
+export type HookJob = JobInfo & { readonly payload: unknown }
+
+export interface JobHooks {
+  onEnqueue: (this: FastifyInstance, job: HookJob) => unknown
+  onStart: (this: FastifyInstance, job: HookJob) => unknown
+  onSuccess: (this: FastifyInstance, job: HookJob) => unknown
+  /** `runAt`: milliseconds since the epoch. */
+  onRetry: (this: FastifyInstance, job: HookJob, error: Error, runAt: number) => unknown
+  onDeadLetter: (this: FastifyInstance, job: HookJob, error: Error) => unknown
+  onDrop: (this: FastifyInstance, job: HookJob) => unknown
+}
+
+export interface QueueStatus {
+  readonly capacity: number
+  readonly concurrency: number
+  readonly paused: boolean
+  readonly queueDepth: number
+  readonly delayed: number
+  readonly inFlight: number
+  readonly deadLetters: number
+}
+
+export interface JobsStatus {
+  readonly isRunning: boolean
+  readonly isStopping: boolean
+  readonly isStopped: boolean
+  readonly queueDepth: number
+  readonly inFlight: number
+  readonly queues: Readonly<Record<string, QueueStatus>>
+}
+
+export interface DeadLetters {
+  /** The oldest first. `limit`: default 100. */
+  list (options?: { queue?: string, limit?: number }): Promise<DeadLetter[]>
+  /** Runs a dead letter again, from its first attempt. False when there is none of that id. */
+  retry (id: string): Promise<boolean>
+  remove (id: string): Promise<boolean>
+}
+
+/** `fastify.jobs`. */
+export interface Jobs {
+  /** Registers a job before `ready`. `this` in the handler is the Fastify instance that defined it. */
+  define<const Schema extends object, Name extends string> (
+    name: Name, options: DefineOptions<Schema> & { schema: Schema }, handler: JobHandler<InferPayload<Schema>>
+  ): JobDefinition<InferPayload<Schema>>
+  define<Name extends keyof JobTypes> (name: Name, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
+  define<Name extends keyof JobTypes> (name: Name, options: DefineOptions<undefined>, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
+  define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
+  define<Payload = any> (name: string, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
+
+  /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
+  enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  /** A delegate job: an inline function, in memory only. */
+  enqueue (handler: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob>
+  enqueue<Name extends string> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
+
+  /** One round trip a queue; all or none where the backend can. */
+  enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]>
+
+  status (): Promise<JobsStatus>
+  get (id: string): Promise<JobView & { readonly attempts: number } | undefined>
+  /** True when a waiting job was taken back or a running one was told to stop. */
+  cancel (id: string): Promise<boolean>
+  /** Takes no new delivery, of one queue or of all; what runs goes on. */
+  pause (queue?: string): void
+  resume (queue?: string): void
+  readonly deadLetters: DeadLetters
+  addHook<Name extends keyof JobHooks> (name: Name, hook: JobHooks[Name]): void
+  /** Resolves when nothing waits or runs; with `delayed`, when no delayed job and no retry is left either. */
+  idle (options?: { delayed?: boolean }): Promise<void>
+}

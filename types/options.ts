@@ -1,0 +1,135 @@
+import type { Registry } from 'prom-client'
+import type { Backend, Clock, FullMode } from './backend.ts'
+
+/** Milliseconds to wait before the attempt after `attempt` (from 1), which failed with `error`. */
+export type BackoffFunction = (attempt: number, error: unknown) => number
+
+export interface BackoffOptions {
+  /** Default 'exponential': delay, 2 × delay, 4 × delay … */
+  type?: 'exponential' | 'fixed'
+  /** Milliseconds. Default 2000. */
+  delay?: number
+  /** Milliseconds at the most. Default 60000. */
+  max?: number
+  /** Part of the delay, 0 to 1, that is taken away at random. Default 0.2. */
+  jitter?: number
+}
+
+export interface RetryOptions {
+  /** Attempts at the most, the first one included. Default 3. */
+  attempts?: number
+  backoff?: BackoffOptions | BackoffFunction
+}
+
+export interface QueueOptions {
+  /** Jobs that may wait, delayed ones and retries included. Default 1000. */
+  capacity?: number
+  /** Attempts that run at once. Default 10. */
+  concurrency?: number
+  /** What an enqueue into a full queue does. Default 'wait'. */
+  fullMode?: FullMode
+  /** Milliseconds that an enqueue may wait for room (`fullMode: 'wait'`). Default: no limit. */
+  enqueueTimeout?: number
+  /** Finished jobs remembered for `get(id)`. Default 1000. */
+  history?: number
+  /** Dead letters kept; beyond it the oldest one goes, with a log line. Default 1000. */
+  deadLetters?: number
+  /** Bytes of a payload, where it is serialised. Default 1 MiB. */
+  maxPayloadBytes?: number
+  backend?: Backend
+}
+
+export interface ShutdownOptions {
+  /** 'drain' finishes what runs, 'drainQueued' also what waits, 'stop' aborts at once. Default 'drain'. */
+  mode?: 'drain' | 'drainQueued' | 'stop'
+  /** Milliseconds for the whole of it, counted from `preClose`. Default 30000. */
+  timeout?: number
+}
+
+export interface MetricsOptions {
+  /** Default '/metrics'; false registers no route. */
+  path?: string | false
+  /** Default 'jobs_'. */
+  prefix?: string
+  /** Default: a Registry of the plugin's own. */
+  registry?: Registry
+  /** Also collect prom-client's process metrics. Default false. */
+  defaultMetrics?: boolean
+}
+
+export interface HealthOptions {
+  /** Default '/health'. */
+  path?: string
+  /** Part of a queue's capacity from which the app counts as degraded. Default 0.75. */
+  degraded?: number
+  /** Part of a queue's capacity from which the app counts as unhealthy. Default 0.95. */
+  unhealthy?: number
+  /** Milliseconds without a pick-up, while jobs wait, that count as stalled. Default 60000. */
+  stalledAfter?: number
+}
+
+export interface RouteOptions {
+  /** Default '/jobs'. */
+  prefix?: string
+}
+
+/** How payload schemas are compiled; the same shape as Fastify's own `ajv` option. */
+export interface AjvOptions {
+  customOptions?: Record<string, unknown>
+  plugins?: readonly ((ajv: never) => unknown)[]
+}
+
+export interface BackgroundJobsOptions {
+  /** Default: one queue, named 'default'. A queue of that name always exists. */
+  queues?: Record<string, QueueOptions>
+  /** The backend of every queue that names none. Default `memory()`. */
+  backend?: Backend
+  retry?: RetryOptions
+  shutdown?: ShutdownOptions
+  metrics?: MetricsOptions | false
+  health?: HealthOptions | false
+  routes?: RouteOptions | false
+  ajv?: AjvOptions
+  /** For tests. */
+  clock?: Clock
+}
+
+export interface DefineOptions<Schema = unknown> {
+  /** Default 'default'. */
+  queue?: string
+  /** JSON Schema (or TypeBox) of the payload, compiled once by Ajv. */
+  schema?: Schema
+  /** Attempts at the most, the first one included. Default: the plugin's `retry.attempts`. */
+  attempts?: number
+  /** Default: the plugin's `retry.backoff`. */
+  backoff?: BackoffOptions | BackoffFunction
+  /** Milliseconds that an attempt may take. Default: no limit. */
+  timeout?: number
+  /** Says whether an error is worth another attempt. Default: every error is. */
+  retryable?: (error: any) => boolean
+}
+
+export interface EnqueueOptions {
+  /** Default: a random UUID. A job with an id that the backend knows is a duplicate. */
+  id?: string
+  /** Milliseconds until the job may run. */
+  delay?: number
+  /** When the job may run: a Date or milliseconds since the epoch. */
+  runAt?: Date | number
+  /** From -1000 to 1000, higher first. Default 0. */
+  priority?: number
+  /** Taken, for this job name, while the job waits or runs. */
+  uniqueKey?: string
+  /** Milliseconds for which `uniqueKey` stays taken after the job has ended. Default 0. */
+  uniqueFor?: number
+  correlationId?: string
+  /** Gives up waiting for room; does not cancel the job. */
+  signal?: AbortSignal
+  attempts?: number
+}
+
+export interface DelegateOptions extends EnqueueOptions {
+  name: string
+  /** Default 'default'. */
+  queue?: string
+}
