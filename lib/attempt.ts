@@ -47,7 +47,8 @@ export class Attempt implements JobContext, Linked<Attempt> {
   readonly definition: Definition
   readonly #host: AttemptHost
   readonly #delivery: Delivery
-  readonly #startedAt: number
+  /** Monotonic milliseconds. */
+  readonly startedAt: number
   #resolve!: (outcome: Outcome) => void
   #over = false
   #interruption: Interruption | undefined
@@ -63,7 +64,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
     this.#host = host
     this.definition = definition
     this.#delivery = delivery
-    this.#startedAt = host.clock.monotonic()
+    this.startedAt = host.clock.monotonic()
   }
 
   get id (): string {
@@ -149,7 +150,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
     } catch (thrown) {
       ending = { type: 'threw', thrown }
     }
-    await this.#finish(ending)
+    this.#finish(ending)
   }
 
   #callHandler (): unknown {
@@ -160,14 +161,18 @@ export class Attempt implements JobContext, Linked<Attempt> {
     return definition.handler.call(definition.instance, payload, this)
   }
 
-  async #finish (ending: Ending): Promise<void> {
+  #finish (ending: Ending): void {
     if (this.#over) return
     this.#over = true
     if (this.#deadline !== undefined) this.#host.deadlines.remove(this.#deadline)
     if (this.#grace !== undefined) this.#host.graces.remove(this.#grace)
     const outcome = this.#decide(ending)
-    this.definition.counters.duration.observe(this.#host.clock.monotonic() - this.#startedAt)
-    if (this.#scope !== undefined) await this.#disposeScope(this.#scope)
+    this.definition.counters.duration.observe(this.#host.clock.monotonic() - this.startedAt)
+    if (this.#scope === undefined) this.#report(outcome)
+    else this.#disposeScope(this.#scope).then(() => this.#report(outcome))
+  }
+
+  #report (outcome: Outcome): void {
     this.#host.finished(this)
     this.#resolve(outcome)
   }

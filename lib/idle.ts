@@ -23,7 +23,8 @@ export class Idle {
 
   /** To be called when a queue may have become quiet. */
   readonly check = (): void => {
-    if (this.#waiters.length > 0) this.#check()
+    // The backend stores the last outcome first, then what it says about the queue is true.
+    if (this.#waiters.length > 0) setImmediate(() => this.#check())
   }
 
   async #check (): Promise<void> {

@@ -49,8 +49,14 @@ export class JobsFacade {
     const enqueued: EnqueuedJob[] = new Array(jobs.length)
     for (const queue of new Set(definitions.map(({ lane }) => lane))) {
       const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
-      const results = await this.#store(queue.name, indices.map((index) => definitions[index]!), indices.map((index) => envelopes[index]!), signal)
-      indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, results[at]!) })
+      try {
+        signal?.throwIfAborted()
+        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal })
+        indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, results[at]!) })
+      } catch (error) {
+        for (const index of indices) definitions[index]!.counters.rejected++
+        throw error
+      }
     }
     return enqueued
   }
@@ -120,17 +126,19 @@ export class JobsFacade {
     return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, rest, rare), rest.signal)
   }
 
-  async #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
-    const [result] = await this.#store(definition.queue, [definition], [envelope], signal)
-    return this.#recordEnqueue(definition, envelope, result!)
+  #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+    const result = signal?.aborted ? undefined : definition.lane.backend.offer?.(definition.queue, envelope)
+    if (result !== undefined) return Promise.resolve(this.#recordEnqueue(definition, envelope, result))
+    return this.#handOver(definition, envelope, signal)
   }
 
-  async #store (queue: string, definitions: Definition[], envelopes: JobEnvelope[], signal: AbortSignal | undefined): Promise<readonly EnqueueResult[]> {
+  async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
     try {
       signal?.throwIfAborted()
-      return await this.#runtime.queue(queue).backend.enqueue(queue, envelopes, { signal })
+      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], { signal })
+      return this.#recordEnqueue(definition, envelope, result!)
     } catch (error) {
-      for (const { counters } of definitions) counters.rejected++
+      definition.counters.rejected++
       throw error
     }
   }

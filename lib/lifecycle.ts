@@ -5,6 +5,7 @@ import { stoppingError } from './errors.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
 import { ABORT_GRACE } from './attempt.ts'
+import { MAX_TIMEOUT } from './timer-heap.ts'
 
 export type LifecycleState = 'starting' | 'running' | 'stopping' | 'stopped'
 
@@ -29,6 +30,7 @@ export class Lifecycle {
   #state: LifecycleState = 'starting'
   /** Monotonic milliseconds. */
   #deadline = Infinity
+  #drainsQueued = false
   #drained: Promise<void> | undefined
 
   constructor (context: LifecycleContext) {
@@ -59,11 +61,12 @@ export class Lifecycle {
   stop (): void {
     if (!this.accepts) return
     const { clock, queues, shutdown } = this.#context
-    const started = this.#state === 'running'
+    // Workers that never started would never empty their queues.
+    this.#drainsQueued = shutdown.mode === 'drainQueued' && this.#state === 'running'
     this.#state = 'stopping'
     this.#deadline = clock.monotonic() + shutdown.timeout
     this.#stopping.abort(stoppingError('*'))
-    if (shutdown.mode === 'drainQueued' && started) return
+    if (this.#drainsQueued) return
     for (const { worker } of queues) worker.stop()
     if (shutdown.mode === 'stop') this.#interruptAll()
   }
@@ -76,14 +79,17 @@ export class Lifecycle {
   }
 
   async #drain (): Promise<void> {
-    const { backends, clock, idle, queues, shutdown } = this.#context
+    const { backends, clock, idle, queues } = this.#context
     const timers: unknown[] = []
     const after = (delay: number): Promise<'late'> => new Promise((resolve) => {
-      timers.push(clock.setTimeout(() => resolve('late'), Math.max(delay, 1)))
+      const timer = clock.setTimeout(() => resolve('late'), Math.min(Math.max(delay, 1), MAX_TIMEOUT))
+      // Nothing else may hold the process until the close has said what it abandoned.
+      ;(timer as Partial<NodeJS.Timeout>).ref?.()
+      timers.push(timer)
     })
     const remaining = this.#deadline - clock.monotonic()
     const inTime = after(remaining)
-    if (shutdown.mode === 'drainQueued') await Promise.race([idle(), inTime])
+    if (this.#drainsQueued) await Promise.race([idle(), inTime])
     const stopped = Promise.all(queues.map(({ worker }) => worker.stop()))
     if (await Promise.race([stopped, inTime]) === 'late') {
       this.#interruptAll()

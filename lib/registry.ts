@@ -74,6 +74,7 @@ export class Registry {
     if (typeof name !== 'string' || name === '' || name.length > 128) {
       throw new InvalidOptionsError(`job name: it must be a string of 1 to 128 characters, got ${kindOf(name)}`)
     }
+    if (name === 'delegate') throw new InvalidOptionsError("definition of job 'delegate': the metrics call inline functions so; choose another name")
     if (!this.#open) throw new InvalidOptionsError(`definition of job '${name}': it came after 'ready'; define jobs while plugins are registered`)
     if (this.#definitions.has(name)) throw new InvalidOptionsError(`definition of job '${name}': it is defined already`)
     if (typeof handler !== 'function') throw new InvalidOptionsError(`definition of job '${name}': the handler must be a function, got ${kindOf(handler)}`)

@@ -1,7 +1,7 @@
 import type { Clock } from '../types/backend.ts'
 
 /** A longer delay makes Node's setTimeout fire at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1
+export const MAX_TIMEOUT = 2 ** 31 - 1
 
 export interface Timer<T> {
   readonly item: T

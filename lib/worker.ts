@@ -110,15 +110,14 @@ export class Worker implements AttemptHost {
 
   finished (attempt: Attempt): void {
     this.#attempts.remove(attempt)
-    // The backend stores the outcome first, then what it says about the queue is true.
-    if (this.#attempts.size === 0) setImmediate(this.#onQuiet)
+    if (this.#attempts.size === 0) this.#onQuiet()
   }
 
   #deliver (delivery: Delivery): Promise<Outcome> {
     const definition = this.#definitionOf(delivery)
     if (definition === undefined) return this.#refuse(delivery)
-    this.#lastPickUp = this.clock.monotonic()
     const attempt = new Attempt(this, definition, delivery)
+    this.#lastPickUp = attempt.startedAt
     this.#attempts.push(attempt)
     return attempt.run()
   }

@@ -102,6 +102,11 @@ export interface Backend {
   open (context: BackendContext): Promise<void>
   /** All or none where the backend can; resolves once it holds the jobs. */
   enqueue (queue: string, jobs: readonly JobEnvelope[], options: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]>
+  /**
+   * Takes one job at once where that needs no waiting and no round trip; undefined sends the job through `enqueue`.
+   * Optional: an in-process backend spares every job a promise with it.
+   */
+  offer? (queue: string, job: JobEnvelope): EnqueueResult | undefined
   consume (queue: string, options: { concurrency: number }, deliver: Deliver): Consumer
   stats (queue: string): QueueStats | Promise<QueueStats>
   /** Names of the jobs that end with the process, counted; an empty map where jobs are durable. */

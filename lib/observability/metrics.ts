@@ -5,6 +5,8 @@ import type { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
 import { BUCKETS, type Buckets, type JobCounters } from './counters.ts'
 
+/** One of prom-client's default metrics, there on every platform. */
+const PROCESS_METRIC = 'process_cpu_user_seconds_total'
 const LABELS = ['queue', 'job'] as const
 
 const COUNTERS: readonly [name: string, help: string, value: (counters: JobCounters) => number][] = [
@@ -41,9 +43,13 @@ export interface PublishedMetrics {
 export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptions['metrics'], false>): PublishedMetrics {
   const registry = options.registry ?? new Registry()
   const names: string[] = []
+  const withdraw = (): void => {
+    for (const name of names) registry.removeSingleMetric(name)
+  }
   const named = (name: string): string => {
     const full = options.prefix + name
     if (registry.getSingleMetric(full) !== undefined) {
+      withdraw()
       throw new InvalidOptionsError(`fastify-background-jobs options: 'metrics.registry' has a metric '${full}' already; give another 'metrics.prefix'`)
     }
     names.push(full)
@@ -69,19 +75,25 @@ export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptio
       labelNames: ['queue'],
       registers: [],
       async collect () {
-        for (const queue of runtime.queues) this.set({ queue: queue.name }, await value(runtime, queue.name))
+        for (const { name: queue } of runtime.queues) {
+          try {
+            this.set({ queue }, await value(runtime, queue))
+          } catch {
+            // A backend out of reach takes its own gauges away, not the whole scrape.
+            this.remove({ queue })
+          }
+        }
       }
     }))
   }
   for (const [name, help, value] of HISTOGRAMS) registry.registerMetric(new BucketsHistogram(named(name), help, runtime, value))
-  if (options.defaultMetrics) collectDefaultMetrics({ register: registry })
-
-  return {
-    registry,
-    withdraw () {
-      for (const name of names) registry.removeSingleMetric(name)
-    }
+  // A registry that another app has given its process metrics needs no second set.
+  if (options.defaultMetrics && registry.getSingleMetric(PROCESS_METRIC) === undefined) {
+    const before = new Set(registry.getMetricsAsArray().map(({ name }) => name))
+    collectDefaultMetrics({ register: registry })
+    names.push(...registry.getMetricsAsArray().map(({ name }) => name).filter((name) => !before.has(name)))
   }
+  return { registry, withdraw }
 }
 
 function labelsOf ({ queue, name }: Definition): { queue: string, job: string } {
@@ -104,7 +116,7 @@ class BucketsHistogram extends Histogram<string> {
   override async get (): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
     const values = [...this.#runtime.definitions()].flatMap((definition) => this.#series(definition))
     // prom-client declares an enum that it does not export at run time.
-    return { ...this.#shape, type: 'histogram' as unknown as MetricType, aggregator: 'sum', values }
+    return { ...this.#shape, type: 'histogram' as unknown as MetricType, aggregator: 'sum', values, collect: () => {} }
   }
 
   // prom-client's text format asks this method of histograms.

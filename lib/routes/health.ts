@@ -28,7 +28,7 @@ const readySchema = {
 
 /** `GET <path>/live` and `GET <path>/ready`. */
 export function healthRoutes (instance: FastifyInstance, runtime: Runtime, options: Exclude<ResolvedOptions['health'], false>): void {
-  const base = options.path === '/' ? '' : options.path
+  const base = options.path.replace(/\/$/, '')
 
   instance.get(`${base}/live`, { schema: liveSchema, logLevel: 'warn' }, async () => ({ status: 'alive' }))
 

@@ -65,9 +65,12 @@ const jobSchema = {
   }
 }
 
+/** The last moment that a Date can say; a delay may reach beyond. */
+const LAST_DATE = 8.64e15
+
 /** `GET <prefix>/status` and `GET <prefix>/:id`. */
 export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string): void {
-  const base = prefix === '/' ? '' : prefix
+  const base = prefix.replace(/\/$/, '')
 
   instance.get(`${base}/status`, { schema: statusSchema }, () => runtime.inspection.status())
 
@@ -85,5 +88,5 @@ function isoTimes ({ enqueuedAt, runAt, startedAt, finishedAt }: JobView) {
 }
 
 function iso (milliseconds: number | undefined): string | undefined {
-  return milliseconds === undefined ? undefined : new Date(milliseconds).toISOString()
+  return milliseconds === undefined ? undefined : new Date(Math.min(milliseconds, LAST_DATE)).toISOString()
 }

@@ -46,7 +46,12 @@ class MemoryBackend implements Backend {
     }, { once: true })
   }
 
-  enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
+  offer (queue: string, job: JobEnvelope): EnqueueResult | undefined {
+    // What serialising refuses is a rejected enqueue, like everything that waits.
+    return this.#serialize ? undefined : this.#queue(queue).offer(job)
+  }
+
+  async enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
     const target = this.#queue(queue)
     if (this.#serialize) {
       for (const job of jobs) job.payload = JSON.parse(encodePayload(job.name, job.payload, target.settings.maxPayloadBytes))

@@ -50,6 +50,11 @@ export class MemoryQueue {
     return { waiting: this.#ready.fresh, delayed: this.#delayed.size + this.#ready.returned, active: this.#active, dead: this.#dead.size }
   }
 
+  /** Takes a job when there is room and nobody waits for it. */
+  offer (job: JobEnvelope): EnqueueResult | undefined {
+    return this.#producers.size === 0 && this.#room > 0 ? this.#admit(job) : undefined
+  }
+
   enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
     if (this.#producers.size === 0 && jobs.length <= this.#room) return Promise.resolve(this.#admitAll(jobs))
     if (jobs.every((job) => this.#existing(job) !== undefined)) return Promise.resolve(this.#admitAll(jobs))
@@ -152,7 +157,6 @@ export class MemoryQueue {
   }
 
   #admitAll (jobs: readonly JobEnvelope[]): Results {
-    if (jobs.length === 1) return [this.#admit(jobs[0]!)]
     return jobs.map((job) => this.#admit(job))
   }
 

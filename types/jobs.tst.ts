@@ -1,0 +1,237 @@
+import { Type as TypeBox034 } from '@sinclair/typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { AwilixContainer } from 'awilix'
+import { describe, expect, test } from 'tstyche'
+import { Type as TypeBox1 } from 'typebox'
+import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type JobContext, type JobDefinition, type JobInfo, type JobView, type Jobs, type JobsStatus, NonRetryableError } from '../lib/index.ts'
+
+interface Mail { to: string, subject: string }
+
+declare module './jobs.ts' {
+  interface JobTypes {
+    'send-email': { to: string, subject: string }
+  }
+}
+
+const app = Fastify()
+declare const jobs: Jobs
+
+describe('the decorator', () => {
+  test('is on the instance and on what a request knows of it', () => {
+    expect(app.jobs).type.toBe<Jobs>()
+    app.get('/', async (request, reply) => {
+      expect(request.server.jobs).type.toBe<Jobs>()
+      expect(reply.server.jobs).type.toBe<Jobs>()
+    })
+  })
+})
+
+describe('a payload inferred from a schema', () => {
+  test('an inline JSON schema', () => {
+    const definition = jobs.define('inline', {
+      queue: 'mail',
+      schema: {
+        type: 'object',
+        required: ['to'],
+        additionalProperties: false,
+        properties: { to: { type: 'string' }, copies: { type: 'integer' }, kind: { enum: ['a', 'b'] } }
+      }
+    }, async function (payload) {
+      expect(payload).type.toBe<{ to: string, copies?: number, kind?: 'a' | 'b' }>()
+    })
+    expect(definition).type.toBe<JobDefinition<{ to: string, copies?: number, kind?: 'a' | 'b' }>>()
+  })
+
+  test('a JSON schema declared `as const`', () => {
+    const schema = {
+      type: 'object',
+      required: ['id'],
+      additionalProperties: false,
+      properties: { id: { type: 'number' }, tags: { type: 'array', items: { type: 'string' } } }
+    } as const
+    jobs.define('as-const', { schema }, async (payload) => {
+      expect(payload).type.toBe<{ id: number, tags?: string[] }>()
+    })
+  })
+
+  test('a schema of @sinclair/typebox 0.34', () => {
+    const schema = TypeBox034.Object({
+      to: TypeBox034.String(),
+      copies: TypeBox034.Optional(TypeBox034.Integer()),
+      kind: TypeBox034.Union([TypeBox034.Literal('a'), TypeBox034.Literal('b')])
+    })
+    jobs.define('typebox-0', { schema }, async (payload) => {
+      expect(payload).type.toBe<{ to: string, copies?: number, kind: 'a' | 'b' }>()
+    })
+  })
+
+  test('a schema of typebox 1.x', () => {
+    const schema = TypeBox1.Object({
+      to: TypeBox1.String(),
+      copies: TypeBox1.Optional(TypeBox1.Integer()),
+      kind: TypeBox1.Union([TypeBox1.Literal('a'), TypeBox1.Literal('b')]),
+      tags: TypeBox1.Array(TypeBox1.Object({ name: TypeBox1.String(), on: TypeBox1.Boolean() })),
+      nothing: TypeBox1.Null()
+    })
+    jobs.define('typebox-1', { schema }, async (payload) => {
+      expect(payload.to).type.toBe<string>()
+      expect(payload.copies).type.toBe<number | undefined>()
+      expect(payload.kind).type.toBe<'a' | 'b'>()
+      expect(payload.tags).type.toBe<{ name: string, on: boolean }[]>()
+      expect(payload.nothing).type.toBe<null>()
+      expect(payload).type.not.toHaveProperty('missing')
+    })
+    jobs.define('typebox-1-inline', { schema: TypeBox1.Object({ to: TypeBox1.String() }) }, async (payload) => {
+      expect(payload).type.toBe<{ to: string }>()
+    })
+  })
+
+  test('a schema whose type says nothing gives an unknown payload', () => {
+    jobs.define('opaque', { schema: {} as object }, async (payload) => {
+      expect(payload).type.toBe<unknown>()
+    })
+  })
+})
+
+describe('a payload checked by the definition', () => {
+  test('an enqueue by definition object', () => {
+    const definition = jobs.define<Mail>('by-type', async () => {})
+    expect(definition).type.toBe<JobDefinition<Mail>>()
+    expect(jobs.enqueue).type.toBeCallableWith(definition, { to: 'ada@example.org', subject: 'Hi' })
+    expect(jobs.enqueue).type.toBeCallableWith(definition, { to: 'ada@example.org', subject: 'Hi' }, { delay: 100, attempts: 5 })
+    expect(jobs.enqueue).type.not.toBeCallableWith(definition, { to: 1, subject: 'Hi' })
+    expect(jobs.enqueue).type.not.toBeCallableWith(definition, { to: 'ada@example.org' })
+    expect(jobs.enqueue).type.not.toBeCallableWith(definition)
+  })
+
+  test('an enqueue by a definition made from a schema', () => {
+    const definition = jobs.define('by-schema', { schema: TypeBox034.Object({ to: TypeBox034.String() }) }, async () => {})
+    expect(jobs.enqueue).type.toBeCallableWith(definition, { to: 'ada@example.org' })
+    expect(jobs.enqueue).type.not.toBeCallableWith(definition, { to: 1 })
+  })
+
+  test('what an enqueue resolves to', () => {
+    expect(jobs.enqueue('any', 1)).type.toBe<Promise<EnqueuedJob>>()
+    expect<EnqueuedJob['status']>().type.toBe<'enqueued' | 'duplicate' | 'dropped'>()
+  })
+})
+
+describe('payloads declared by merging into JobTypes', () => {
+  test('an enqueue by name', () => {
+    expect(jobs.enqueue).type.toBeCallableWith('send-email', { to: 'ada@example.org', subject: 'Hi' })
+    expect(jobs.enqueue).type.not.toBeCallableWith('send-email', { to: 1, subject: 'Hi' })
+    expect(jobs.enqueue).type.not.toBeCallableWith('send-email', {})
+    expect(jobs.enqueue).type.toBeCallableWith('undeclared', { anything: true })
+  })
+
+  test('a definition by name', () => {
+    const definition = jobs.define('send-email', async (payload) => {
+      expect(payload).type.toBe<Mail>()
+    })
+    expect(definition).type.toBe<JobDefinition<Mail>>()
+    jobs.define('send-email', { attempts: 5 }, async function (payload, { progress }) {
+      expect(this).type.toBe<FastifyInstance>()
+      expect(payload).type.toBe<Mail>()
+      progress(1)
+    })
+  })
+
+  test('a name that is not declared', () => {
+    jobs.define('undeclared', async (payload) => { expect(payload).type.toBe<any>() })
+  })
+})
+
+describe('handlers', () => {
+  test('`this` and the context', () => {
+    jobs.define('context', async function (_payload, context) {
+      expect(this).type.toBe<FastifyInstance>()
+      expect(context).type.toBe<JobContext>()
+      expect(context.job).type.toBe<JobInfo>()
+      expect(context.signal).type.toBe<AbortSignal>()
+      expect(context.log).type.toBe<FastifyBaseLogger>()
+      expect(context.diScope).type.toBe<AwilixContainer>()
+      expect(context.progress).type.toBe<(value: number) => void>()
+      expect(context).type.not.toHaveProperty('request')
+    })
+  })
+
+  test('a delegate job', () => {
+    jobs.enqueue(async function ({ job, signal }) {
+      expect(this).type.toBe<FastifyInstance>()
+      expect(job).type.toBe<JobInfo>()
+      expect(signal).type.toBe<AbortSignal>()
+    }, { name: 'delegate', queue: 'default', delay: 10 })
+    expect(jobs.enqueue).type.not.toBeCallableWith(async () => {})
+    expect(jobs.enqueue).type.not.toBeCallableWith(async () => {}, { queue: 'default' })
+  })
+
+  test('the options of a definition', () => {
+    expect(jobs.define).type.not.toBeCallableWith('typo', { atempts: 1 }, async () => {})
+    expect(jobs.define).type.not.toBeCallableWith('no-handler')
+    jobs.define('options', {
+      queue: 'default',
+      attempts: 2,
+      timeout: 1000,
+      backoff: (attempt, error) => {
+        expect(attempt).type.toBe<number>()
+        expect(error).type.toBe<unknown>()
+        return attempt * 1000
+      },
+      retryable: (error) => error.code !== 'GONE'
+    }, async () => {})
+  })
+})
+
+describe('hooks', () => {
+  test('what each of them is given', () => {
+    for (const name of ['onEnqueue', 'onStart', 'onSuccess', 'onDrop'] as const) {
+      jobs.addHook(name, function (job) {
+        expect(this).type.toBe<FastifyInstance>()
+        expect(job).type.toBe<HookJob>()
+      })
+    }
+    jobs.addHook('onRetry', async (job, error, runAt) => {
+      expect(job.payload).type.toBe<unknown>()
+      expect(error).type.toBe<Error>()
+      expect(runAt).type.toBe<number>()
+    })
+    jobs.addHook('onDeadLetter', function (job, error) {
+      expect(this).type.toBe<FastifyInstance>()
+      expect(job).type.toBe<HookJob>()
+      expect(error).type.toBe<Error>()
+    })
+    expect(jobs.addHook).type.not.toBeCallableWith('onSomething', async () => {})
+  })
+})
+
+describe('the rest of fastify.jobs', () => {
+  test('inspection and control', () => {
+    expect(jobs.status()).type.toBe<Promise<JobsStatus>>()
+    expect(jobs.get('id')).type.toBe<Promise<JobView & { readonly attempts: number } | undefined>>()
+    expect(jobs.cancel('id')).type.toBe<Promise<boolean>>()
+    expect(jobs.deadLetters.list({ queue: 'default', limit: 10 })).type.toBe<Promise<DeadLetter[]>>()
+    expect(jobs.deadLetters.retry('id')).type.toBe<Promise<boolean>>()
+    expect(jobs.deadLetters.remove('id')).type.toBe<Promise<boolean>>()
+    expect(jobs.idle({ delayed: true })).type.toBe<Promise<void>>()
+    expect(jobs.pause).type.toBeCallableWith('default')
+    expect(jobs.resume).type.toBeCallableWith()
+  })
+
+  test('enqueueMany', () => {
+    const mail = jobs.define<Mail>('many', async () => {})
+    expect(jobs.enqueueMany([{ job: mail, payload: { to: 'a', subject: 'b' }, delay: 1 }, { job: 'other', payload: 1 }])).type.toBe<Promise<EnqueuedJob[]>>()
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'other' }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'other', payload: 1, signal: AbortSignal.abort() }])
+  })
+
+  test('NonRetryableError is an Error', () => {
+    expect(NonRetryableError).type.toBeConstructableWith('gone')
+    expect(NonRetryableError).type.toBeConstructableWith('gone', { cause: new Error('why') })
+    expect(new NonRetryableError('gone')).type.toBeAssignableTo<Error>()
+  })
+
+  test('the plugin registers', () => {
+    app.register(backgroundJobs)
+    app.register(backgroundJobs, { queues: { mail: { capacity: 10 } } })
+  })
+})

@@ -1,0 +1,61 @@
+import Fastify from 'fastify'
+import { describe, expect, test } from 'tstyche'
+import backgroundJobs, { backgroundJobs as named, memory, type Backend, type BackgroundJobsOptions, type Consumer, type EnqueueResult, type JobEnvelope, type MemoryOptions, type QueueStats } from '../lib/index.ts'
+
+describe('the options of the plugin', () => {
+  test('every option is optional', () => {
+    expect<BackgroundJobsOptions>().type.toBeAssignableFrom<{}>()
+    expect(named).type.toBe<typeof backgroundJobs>()
+  })
+
+  test('what each option takes', () => {
+    const options: BackgroundJobsOptions = {
+      queues: { mail: { capacity: 10, concurrency: 2, fullMode: 'dropOldest', enqueueTimeout: 5, history: 1, deadLetters: 1, maxPayloadBytes: 10, backend: memory() } },
+      backend: memory({ serialize: true }),
+      retry: { attempts: 3, backoff: { type: 'fixed', delay: 10, max: 100, jitter: 0 } },
+      shutdown: { mode: 'drainQueued', timeout: 1000 },
+      metrics: { path: false, prefix: 'app_', defaultMetrics: true },
+      health: false,
+      routes: { prefix: '/background' },
+      ajv: { customOptions: { coerceTypes: true }, plugins: [] }
+    }
+    expect(backgroundJobs).type.toBeCallableWith(Fastify(), options)
+  })
+
+  test('an unknown option is an error', () => {
+    const app = Fastify()
+    // @ts-expect-error No overload matches this call.
+    app.register(backgroundJobs, { queue: {} })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { queue: {} })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { queues: { mail: { capcity: 1 } } })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { shutdown: { mode: 'later' } })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { queues: { mail: { fullMode: 'drop' } } })
+    expect<MemoryOptions>().type.not.toBeAssignableFrom<{ serialize: string }>()
+  })
+})
+
+describe('the backend contract', () => {
+  test('can be implemented outside, without the optional methods', () => {
+    const consumer: Consumer = { pause () {}, resume () {}, async stop () {} }
+    class Custom implements Backend {
+      readonly name = 'custom'
+      readonly capabilities = { durable: true, delegates: false, delay: true, priority: false, unique: false, inspect: false }
+      async open () {}
+      async enqueue (_queue: string, jobs: readonly JobEnvelope[]): Promise<EnqueueResult[]> {
+        return jobs.map(({ id }) => ({ id, status: 'enqueued' }))
+      }
+
+      consume () { return consumer }
+      stats (): QueueStats { return { waiting: 0, delayed: 0, active: 0, dead: 0 } }
+      abandon () { return new Map<string, number>() }
+      async close () {}
+    }
+    expect<Backend>().type.toBeAssignableFrom<Custom>()
+    expect<BackgroundJobsOptions>().type.toBeAssignableFrom<{ backend: Custom }>()
+    expect<Backend>().type.not.toBeAssignableFrom<{ name: string }>()
+  })
+
+  test('memory() is one', () => {
+    expect(memory()).type.toBe<Backend>()
+  })
+})
