@@ -30,6 +30,7 @@ export class MemoryConsumer implements Consumer {
   }
 
   resume (): void {
+    if (this.#stopped !== undefined) return
     this.#paused = false
     this.#wake()
   }

@@ -51,10 +51,14 @@ class MemoryBackend implements Backend {
     return this.#serialize ? undefined : this.#queue(queue).offer(job)
   }
 
-  async enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
+  enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
     const target = this.#queue(queue)
     if (this.#serialize) {
-      for (const job of jobs) job.payload = JSON.parse(encodePayload(job.name, job.payload, target.settings.maxPayloadBytes))
+      try {
+        for (const job of jobs) job.payload = JSON.parse(encodePayload(job.name, job.payload, target.settings.maxPayloadBytes))
+      } catch (error) {
+        return Promise.reject(error)
+      }
     }
     return target.enqueue(jobs, signal)
   }

@@ -30,9 +30,12 @@ class Producer implements Linked<Producer> {
 export class WaitingProducers {
   readonly #waiting = new LinkedList<Producer>()
   readonly #timeouts: TimerHeap<Producer>
+  readonly #onGaveUp: () => void
 
-  constructor (clock: Clock, onTimeout: () => Error) {
-    this.#timeouts = new TimerHeap(clock, (producer) => this.#fail(producer, onTimeout()))
+  /** `onGaveUp`: those behind a producer that gave up may fit into the room that it could not use. */
+  constructor (clock: Clock, onTimeout: () => Error, onGaveUp: () => void) {
+    this.#onGaveUp = onGaveUp
+    this.#timeouts = new TimerHeap(clock, (producer) => this.#giveUp(producer, onTimeout()))
   }
 
   get size (): number {
@@ -49,7 +52,7 @@ export class WaitingProducers {
       this.#waiting.push(producer)
       if (timeout !== undefined) producer.timer = this.#timeouts.add(timeout, producer)
       if (signal !== undefined) {
-        const onAbort = (): void => this.#fail(producer, signal.reason)
+        const onAbort = (): void => this.#giveUp(producer, signal.reason)
         signal.addEventListener('abort', onAbort, { once: true })
         producer.forget = () => signal.removeEventListener('abort', onAbort)
       }
@@ -66,6 +69,11 @@ export class WaitingProducers {
     for (let producer = this.#waiting.first; producer !== undefined; producer = this.#waiting.first) {
       this.#fail(producer, reason)
     }
+  }
+
+  #giveUp (producer: Producer, reason: unknown): void {
+    this.#fail(producer, reason)
+    this.#onGaveUp()
   }
 
   #fail (producer: Producer, reason: unknown): void {

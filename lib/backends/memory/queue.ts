@@ -38,7 +38,11 @@ export class MemoryQueue {
     this.#context = context
     this.#delayed = new TimerHeap(context.clock, (record) => this.#due(record))
     this.#uniqueExpiry = new TimerHeap(context.clock, (record) => this.#releaseKey(record))
-    this.#producers = new WaitingProducers(context.clock, () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`))
+    this.#producers = new WaitingProducers(
+      context.clock,
+      () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`),
+      () => this.#promote()
+    )
   }
 
   get #room (): number {
@@ -128,6 +132,7 @@ export class MemoryQueue {
       const holder = this.#unique.get(key)
       if (holder !== undefined && holder !== record) return false
       this.#unique.set(key, record)
+      if (record.rare?.expiry !== undefined) this.#uniqueExpiry.remove(record.rare.expiry)
     }
     this.#dead.remove(record)
     record.revived(this.#room > 0)
@@ -265,14 +270,13 @@ export class MemoryQueue {
   #endUniqueness (record: MemoryRecord): void {
     const options = record.envelope.options
     if (options?.uniqueKey === undefined) return
-    if (options.uniqueFor !== undefined && options.uniqueFor > 0) this.#uniqueExpiry.add(options.uniqueFor, record)
+    if (options.uniqueFor !== undefined && options.uniqueFor > 0) (record.rare ??= {}).expiry = this.#uniqueExpiry.add(options.uniqueFor, record)
     else this.#releaseKey(record)
   }
 
   #releaseKey (record: MemoryRecord): void {
     const key = record.envelope.options!.uniqueKey!
-    const running = record.state === 'waiting' || record.state === 'delayed' || record.state === 'active'
-    if (!running && this.#unique.get(key) === record) this.#unique.delete(key)
+    if (this.#unique.get(key) === record) this.#unique.delete(key)
   }
 
   #fullError (detail: string): Error {

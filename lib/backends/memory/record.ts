@@ -20,7 +20,7 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   #finishedAfter = NEVER
   #attempt = 0
   /** What few jobs have. */
-  rare: { timer?: Timer<MemoryRecord>, runAt?: number, progress?: number, error?: SerializedError } | undefined = undefined
+  rare: { timer?: Timer<MemoryRecord>, expiry?: Timer<MemoryRecord>, runAt?: number, progress?: number, error?: SerializedError } | undefined = undefined
 
   constructor (queue: MemoryQueue, envelope: JobEnvelope) {
     this.queue = queue

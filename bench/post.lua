@@ -1,0 +1,3 @@
+wrk.method = "POST"
+wrk.body = '{"to":"someone@example.com","subject":"hello"}'
+wrk.headers["Content-Type"] = "application/json"

@@ -1,0 +1,23 @@
+import { rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import sharp from 'sharp'
+
+export const thumbnailSchema = {
+  type: 'object',
+  required: ['file', 'width'],
+  properties: { file: { type: 'string' }, width: { type: 'integer', minimum: 1, maximum: 2000 } }
+} as const
+
+export function defineMakeThumbnail (app: FastifyInstance, folder: string, delay: number) {
+  return app.jobs.define('make-thumbnail', { schema: thumbnailSchema }, async ({ file, width }, { job, progress }) => {
+    progress(10)
+    await wait(delay) // for demonstration: the drain has something to wait for
+    progress(50)
+    const target = join(folder, `${job.id}.jpg`)
+    await sharp(file).resize({ width }).jpeg().toFile(`${target}.part`)
+    await rename(`${target}.part`, target) // whoever sees the file sees all of it
+    progress(100)
+  })
+}

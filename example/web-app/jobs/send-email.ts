@@ -1,0 +1,19 @@
+import type { FastifyInstance } from 'fastify'
+import type { Mailer } from '../mailer.ts'
+
+export const mailSchema = {
+  type: 'object',
+  required: ['to', 'subject', 'text'],
+  additionalProperties: false,
+  properties: {
+    to: { type: 'string', format: 'email' },
+    subject: { type: 'string', minLength: 1 },
+    text: { type: 'string' }
+  }
+} as const
+
+export function defineSendEmail (app: FastifyInstance) {
+  return app.jobs.define('send-email', { schema: mailSchema, timeout: 10_000 }, async (mail, { signal, diScope }) => {
+    await diScope.resolve<Mailer>('mailer').send(mail, { signal })
+  })
+}
