@@ -1,4 +1,4 @@
-import { fastifyAwilixPlugin } from '@fastify/awilix'
+import { fastifyAwilixPlugin, type Cradle } from '@fastify/awilix'
 import { createContainer } from 'awilix'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -19,7 +19,7 @@ async function backgroundJobs (instance: FastifyInstance, given: BackgroundJobsO
   }
   const options = resolveOptions(given)
   // A container of the app's own: @fastify/awilix's default one is shared by the whole process.
-  if (!instance.hasDecorator('diContainer')) await instance.register(fastifyAwilixPlugin, { container: createContainer() })
+  if (!instance.hasDecorator('diContainer')) await instance.register(fastifyAwilixPlugin, { container: createContainer<Cradle>() })
 
   const runtime = new Runtime(instance, options)
   await runtime.open()

@@ -51,6 +51,8 @@ export class JobsFacade {
       const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
       try {
         signal?.throwIfAborted()
+        // The app may have begun to stop while an earlier queue's jobs waited.
+        this.#assertAccepts(definitions[indices[0]!]!)
         const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal })
         indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, results[at]!) })
       } catch (error) {
@@ -99,7 +101,7 @@ export class JobsFacade {
 
   #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined): JobEnvelope {
     if (options !== undefined) checkEnqueueOptions(options, `enqueue of job '${definition.name}'`)
-    this.#assertAccepts(definition.name, definition)
+    this.#assertAccepts(definition)
     definition.checkPayload(payload)
     return this.#newEnvelope(definition.name, payload, options, options && envelopeOptions(definition.name, options, this.#runtime.clock.now()))
   }
@@ -121,7 +123,7 @@ export class JobsFacade {
     const { name, queue: queueName = 'default', ...rest } = options
     const queue = this.#runtime.queue(queueName)
     if (!queue.backend.capabilities.delegates) throw new NotSerializableError(name, queue.backend.name, queueName)
-    this.#assertAccepts(name, queue.delegates)
+    this.#assertAccepts(queue.delegates, name)
     const rare = { ...envelopeOptions(name, rest, this.#runtime.clock.now()), delegate: delegate as (...args: never[]) => unknown }
     return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, rest, rare), rest.signal)
   }
@@ -152,11 +154,11 @@ export class JobsFacade {
   }
 
   // A durable queue goes on taking jobs while the app drains: they are kept for the next process.
-  #assertAccepts (name: string, { lane, counters }: Definition): void {
+  #assertAccepts ({ lane, counters, name }: Definition, label = name): void {
     const { lifecycle } = this.#runtime
     if (lifecycle.accepts || (lane.backend.capabilities.durable && lifecycle.state !== 'stopped')) return
     counters.rejected++
-    throw stoppingError(name)
+    throw stoppingError(label)
   }
 }
 
@@ -170,8 +172,8 @@ function envelopeOptions (name: string, options: EnqueueOptions, now: number): E
   return {
     ...(at !== undefined && { runAt: at }),
     ...(priority !== undefined && { priority }),
-    // Two jobs' keys never meet, whatever queue they share.
-    ...(uniqueKey !== undefined && { uniqueKey: `${name}:${uniqueKey}` }),
+    // With the name's length, two jobs' keys never meet, whatever queue they share.
+    ...(uniqueKey !== undefined && { uniqueKey: `${name.length}:${name}:${uniqueKey}` }),
     ...(uniqueFor !== undefined && { uniqueFor }),
     ...(attempts !== undefined && { attempts })
   }

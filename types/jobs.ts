@@ -11,8 +11,38 @@ export interface JobTypes {}
 /** The payload type that a TypeBox or `as const` JSON schema describes. */
 export type InferPayload<Schema> =
   Schema extends { static: infer Static } ? Static
-    : Schema extends JSONSchema ? FromSchema<Schema>
-      : unknown
+    : Schema extends { '~kind': string } ? InferTypeBox<Schema>
+      : Schema extends JSONSchema ? FromSchema<Schema>
+        : unknown
+
+/** A schema of typebox 1.x, by its shape: it carries no static type. Kinds that are not here give unknown. */
+type InferTypeBox<Schema> =
+  Schema extends { '~kind': 'Object', properties: infer Properties } ? InferProperties<Properties>
+    : Schema extends { '~kind': 'Array', items: infer Item } ? InferTypeBox<Item>[]
+      : Schema extends { '~kind': 'Union', anyOf: (infer Member)[] } ? InferTypeBox<Member>
+        : Schema extends { '~kind': 'Tuple', items: infer Items } ? { [Index in keyof Items]: InferTypeBox<Items[Index]> }
+          : Schema extends { '~kind': 'Record', patternProperties: infer Patterns } ? Record<string, InferTypeBox<Patterns[keyof Patterns]>>
+            : Schema extends { '~kind': 'Enum', enum: (infer Value)[] } ? Value
+              : Schema extends { '~kind': 'Literal', const: infer Value } ? Value
+                : Schema extends { '~kind': 'Unsafe', '~unsafe': infer Type } ? Type
+                  : Schema extends { '~kind': keyof Primitives } ? Primitives[Schema['~kind']]
+                    : unknown
+
+interface Primitives {
+  Any: any
+  Boolean: boolean
+  Integer: number
+  Null: null
+  Number: number
+  String: string
+}
+
+type InferProperties<Properties> = Flat<
+  { [Key in keyof Properties as Properties[Key] extends { '~optional': true } ? never : Key]: InferTypeBox<Properties[Key]> } &
+  { [Key in keyof Properties as Properties[Key] extends { '~optional': true } ? Key : never]?: InferTypeBox<Properties[Key]> }
+>
+
+type Flat<Type> = { [Key in keyof Type]: Type[Key] }
 
 export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
 

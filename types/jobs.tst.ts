@@ -9,7 +9,7 @@ interface Mail { to: string, subject: string }
 
 declare module './jobs.ts' {
   interface JobTypes {
-    'send-email': { to: string, subject: string }
+    'declared-mail': { to: string, subject: string }
   }
 }
 
@@ -71,7 +71,8 @@ describe('a payload inferred from a schema', () => {
       copies: TypeBox1.Optional(TypeBox1.Integer()),
       kind: TypeBox1.Union([TypeBox1.Literal('a'), TypeBox1.Literal('b')]),
       tags: TypeBox1.Array(TypeBox1.Object({ name: TypeBox1.String(), on: TypeBox1.Boolean() })),
-      nothing: TypeBox1.Null()
+      nothing: TypeBox1.Null(),
+      counts: TypeBox1.Record(TypeBox1.String(), TypeBox1.Number())
     })
     jobs.define('typebox-1', { schema }, async (payload) => {
       expect(payload.to).type.toBe<string>()
@@ -79,6 +80,7 @@ describe('a payload inferred from a schema', () => {
       expect(payload.kind).type.toBe<'a' | 'b'>()
       expect(payload.tags).type.toBe<{ name: string, on: boolean }[]>()
       expect(payload.nothing).type.toBe<null>()
+      expect(payload.counts).type.toBe<Record<string, number>>()
       expect(payload).type.not.toHaveProperty('missing')
     })
     jobs.define('typebox-1-inline', { schema: TypeBox1.Object({ to: TypeBox1.String() }) }, async (payload) => {
@@ -118,18 +120,18 @@ describe('a payload checked by the definition', () => {
 
 describe('payloads declared by merging into JobTypes', () => {
   test('an enqueue by name', () => {
-    expect(jobs.enqueue).type.toBeCallableWith('send-email', { to: 'ada@example.org', subject: 'Hi' })
-    expect(jobs.enqueue).type.not.toBeCallableWith('send-email', { to: 1, subject: 'Hi' })
-    expect(jobs.enqueue).type.not.toBeCallableWith('send-email', {})
+    expect(jobs.enqueue).type.toBeCallableWith('declared-mail', { to: 'ada@example.org', subject: 'Hi' })
+    expect(jobs.enqueue).type.not.toBeCallableWith('declared-mail', { to: 1, subject: 'Hi' })
+    expect(jobs.enqueue).type.not.toBeCallableWith('declared-mail', {})
     expect(jobs.enqueue).type.toBeCallableWith('undeclared', { anything: true })
   })
 
   test('a definition by name', () => {
-    const definition = jobs.define('send-email', async (payload) => {
+    const definition = jobs.define('declared-mail', async (payload) => {
       expect(payload).type.toBe<Mail>()
     })
     expect(definition).type.toBe<JobDefinition<Mail>>()
-    jobs.define('send-email', { attempts: 5 }, async function (payload, { progress }) {
+    jobs.define('declared-mail', { attempts: 5 }, async function (payload, { progress }) {
       expect(this).type.toBe<FastifyInstance>()
       expect(payload).type.toBe<Mail>()
       progress(1)

@@ -1,0 +1,71 @@
+import t from 'tap'
+import { buildApp, deferred, turns } from './helpers/app.ts'
+import { ManualClock } from './helpers/clock.ts'
+
+t.test('whatever a handler throws, only its job fails and the worker goes on', async (t) => {
+  const unhandled: unknown[] = []
+  const listen = (reason: unknown) => { unhandled.push(reason) }
+  process.on('unhandledRejection', listen)
+  t.teardown(() => process.off('unhandledRejection', listen))
+  const app = await buildApp(t)
+  const thrown = [new Error('boom'), null, undefined, 'text', { toString () { throw new Error('no text') } }]
+  app.jobs.define('throws', { attempts: 1 }, async (index) => { throw thrown[index as number] })
+  app.jobs.define('throws-at-once', { attempts: 1 }, () => { throw new Error('sync') })
+  app.jobs.define('fine', async () => {})
+  await app.ready()
+  const failing = await Promise.all(thrown.map((_, index) => app.jobs.enqueue('throws', index)))
+  failing.push(await app.jobs.enqueue('throws-at-once', {}))
+  await app.jobs.idle()
+  for (const { id } of failing) t.match(await app.jobs.get(id), { state: 'dead' })
+  const fine = await app.jobs.enqueue('fine', {})
+  await app.jobs.idle()
+  t.match(await app.jobs.get(fine.id), { state: 'succeeded' })
+  t.same(unhandled, [])
+})
+
+t.test('a timeout aborts the signal, and a handler that ignores it is left to itself after a grace', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } })
+  const late = deferred()
+  let signal: AbortSignal | undefined
+  let disposed = 0
+  app.jobs.define('slow', { attempts: 1, timeout: 100 }, async (_, context) => {
+    signal = context.signal
+    const { asFunction } = await import('awilix')
+    context.diScope.register({ thing: asFunction(() => ({})).scoped().disposer(() => { disposed++ }) })
+    context.diScope.resolve('thing')
+    await late.promise
+  })
+  app.jobs.define('next', async () => {})
+  await app.ready()
+  const slow = await app.jobs.enqueue('slow', {})
+  const next = await app.jobs.enqueue('next', {})
+  await turns()
+  await clock.advance(100)
+  t.match(signal!.reason, { code: 'FST_JOBS_TIMEOUT' })
+  t.match(await app.jobs.get(slow.id), { state: 'active' })
+  await clock.advance(750)
+  t.match(await app.jobs.get(slow.id), { state: 'dead' })
+  t.match(await app.jobs.get(next.id), { state: 'succeeded' }, 'the slot is free again')
+  late.resolve()
+  await turns()
+  t.match(await app.jobs.get(slow.id), { state: 'dead' }, 'settling late changes nothing')
+  t.equal(disposed, 1)
+})
+
+t.test('a running job that is cancelled is neither retried nor a dead letter', async (t) => {
+  const app = await buildApp(t)
+  const started = deferred()
+  app.jobs.define('long', async (_, { signal }) => {
+    started.resolve()
+    await new Promise((resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('long', {})
+  await started.promise
+  t.equal(await app.jobs.cancel(id), true)
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'cancelled', attempt: 1 })
+  t.same(await app.jobs.deadLetters.list(), [])
+  t.equal(await app.jobs.cancel('unknown'), false)
+})

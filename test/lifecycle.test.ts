@@ -1,0 +1,396 @@
+import t, { type Test } from 'tap'
+import { asFunction } from 'awilix'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Registry } from 'prom-client'
+import backgroundJobs, { memory, type BackgroundJobsOptions, type JobContext } from '../lib/index.ts'
+import { Lifecycle, type LifecycleContext } from '../lib/lifecycle.ts'
+import { buildApp, deferred, turns } from './helpers/app.ts'
+import { ManualClock } from './helpers/clock.ts'
+import { parseExposition, type Exposition } from './helpers/prometheus.ts'
+
+interface LogLine { readonly level: number, readonly msg: string, readonly [key: string]: unknown }
+
+interface Observed {
+  readonly app: FastifyInstance
+  readonly clock: ManualClock
+  readonly lines: LogLine[]
+  /** What the metrics said after the drain. */
+  metrics (): Exposition
+}
+
+/** An app whose clock stands still, whose log is kept, and whose last metrics can be read after close. */
+async function observedApp (t: Test, options: BackgroundJobsOptions = {}): Promise<Observed> {
+  const lines: LogLine[] = []
+  const clock = new ManualClock()
+  const registry = new Registry()
+  const stream = { write: (line: string) => { lines.push(JSON.parse(line)) } }
+  const app = await buildApp(t, { clock, metrics: { registry }, ...options }, { logger: { level: 'warn', stream } })
+  let text = ''
+  app.addHook('onClose', async () => { text = await registry.metrics() })
+  return { app, clock, lines, metrics: () => parseExposition(text) }
+}
+
+/** Settles with 'pending' when the promise has not settled by now. */
+async function now<T> (promise: Promise<T>): Promise<T | 'pending'> {
+  await turns(20)
+  return Promise.race([promise, turns(1).then((): 'pending' => 'pending')])
+}
+
+function untilAborted ({ signal }: JobContext): Promise<never> {
+  return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+}
+
+t.test("mode 'drain' finishes what runs, and counts and names what never began", async (t) => {
+  const { app, lines, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 } } })
+  const gate = deferred()
+  const seen: string[] = []
+  app.jobs.define('slow', async (payload: string) => { await gate.promise; seen.push(payload) })
+  await app.ready()
+  for (const payload of ['first', 'second', 'third']) await app.jobs.enqueue('slow', payload)
+  await turns()
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  t.match(await app.jobs.status(), { isRunning: false, isStopping: true, isStopped: false, inFlight: 1, queueDepth: 2 })
+  gate.resolve()
+  await closing
+  t.same(seen, ['first'])
+  t.match(await app.jobs.status(), { isRunning: false, isStopping: false, isStopped: true })
+  const labels = { queue: 'default', job: 'slow' }
+  t.equal(metrics().value('jobs_succeeded_total', labels), 1)
+  t.equal(metrics().value('jobs_discarded_total', labels), 2)
+  t.match(lines.find(({ msg }) => msg.includes('discarded')), { queue: 'default', jobs: { slow: 2 } })
+})
+
+t.test("mode 'drainQueued' also runs what waits, and takes nothing new", async (t) => {
+  const { app, lines, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
+  const gate = deferred()
+  const seen: string[] = []
+  app.jobs.define('slow', async (payload: string) => { await gate.promise; seen.push(payload) })
+  await app.ready()
+  for (const payload of ['first', 'second', 'third']) await app.jobs.enqueue('slow', payload)
+  await turns()
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  await t.rejects(app.jobs.enqueue('slow', 'late'), { code: 'FST_JOBS_STOPPING' })
+  gate.resolve()
+  await closing
+  t.same(seen, ['first', 'second', 'third'])
+  t.equal(metrics().value('jobs_discarded_total', { job: 'slow' }), 0)
+  t.same(lines, [])
+})
+
+t.test("mode 'drainQueued' gives up at the end of the budget, and says what was left", async (t) => {
+  const { app, clock, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued', timeout: 1000 } })
+  app.jobs.define('endless', async (_payload, context) => untilAborted(context))
+  await app.ready()
+  await app.jobs.enqueue('endless', 1)
+  await app.jobs.enqueue('endless', 2)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(999)
+  t.equal(await now(closing), 'pending')
+  await clock.advance(1)
+  await closing
+  t.equal(metrics().value('jobs_started_total', { job: 'endless' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job: 'endless' }), 2)
+})
+
+t.test("mode 'drainQueued' does not wait for jobs that no worker will ever run, when the app failed to start", async (t) => {
+  const app = Fastify()
+  await app.register(backgroundJobs, { clock: new ManualClock(), shutdown: { mode: 'drainQueued' } })
+  app.jobs.define('never', async () => {})
+  await app.jobs.enqueue('never', 1)
+  app.register(async () => { throw new Error('no database') })
+  await t.rejects(Promise.resolve(app.ready()), /no database/)
+  await app.close()
+  t.match(await app.jobs.status(), { isStopped: true })
+})
+
+t.test("mode 'stop' aborts every signal at once, before the drain", async (t) => {
+  const { app, metrics } = await observedApp(t, { shutdown: { mode: 'stop' } })
+  const reasons: unknown[] = []
+  app.jobs.define('endless', async (_payload, context) => {
+    context.signal.addEventListener('abort', () => reasons.push(context.signal.reason))
+    await untilAborted(context)
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('endless', 1)
+  await turns()
+  await app.close()
+  t.match(reasons, [{ code: 'FST_JOBS_STOPPING', statusCode: 503, message: new RegExp(id) }])
+  t.equal(metrics().value('jobs_failed_total', { job: 'endless' }), 0)
+})
+
+t.test('past the budget signals abort; an attempt that is cut off is released and not a failure', async (t) => {
+  const { app, clock, metrics, lines } = await observedApp(t, { shutdown: { timeout: 1000 } })
+  app.jobs.define('endless', async (_payload, context) => untilAborted(context))
+  await app.ready()
+  const { id } = await app.jobs.enqueue('endless', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(999)
+  t.equal(await now(closing), 'pending')
+  await clock.advance(1)
+  await closing
+  const labels = { job: 'endless' }
+  for (const name of ['failed', 'retried', 'dead_lettered', 'succeeded']) t.equal(metrics().value(`jobs_${name}_total`, labels), 0, name)
+  t.equal(metrics().value('jobs_discarded_total', labels), 1)
+  t.match(await app.jobs.get(id), { state: 'waiting', attempt: 0 }, 'its attempt is not consumed')
+  t.match(lines.map(({ msg }) => msg), [/discarded/])
+  t.equal(clock.pending, 0, 'no timer is left')
+})
+
+t.test('a handler that ignores the signal is named in the log, and close goes on within a second', async (t) => {
+  const { app, clock, lines, metrics } = await observedApp(t, { shutdown: { timeout: 1000 } })
+  app.jobs.define('deaf', () => new Promise(() => {}))
+  await app.ready()
+  const { id } = await app.jobs.enqueue('deaf', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(1000)
+  t.equal(await now(closing), 'pending')
+  await clock.advance(1000)
+  t.not(await now(closing), 'pending')
+  t.match(lines.find(({ msg }) => msg.includes('ignored')), { jobId: id, jobName: 'deaf', interruption: 'stopping' })
+  t.equal(metrics().value('jobs_failed_total', { job: 'deaf' }), 0)
+  t.equal(clock.pending, 0)
+})
+
+t.test('what is stuck even then, in the disposal of its scope, is named by id', async (t) => {
+  const { app, clock, lines } = await observedApp(t, { shutdown: { timeout: 1000 }, queues: { other: {} } })
+  app.jobs.define('stuck', async (_payload, context) => {
+    context.diScope.register({ thing: asFunction(() => ({})).scoped().disposer(() => new Promise<void>(() => {})) })
+    context.diScope.resolve('thing')
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('stuck', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(2000)
+  t.not(await now(closing), 'pending')
+  t.match(lines.filter(({ msg }) => msg.includes('still running')), [{ level: 50, queue: 'default', jobs: [{ jobId: id, jobName: 'stuck' }] }])
+})
+
+t.test('a handler that finishes its work after the signal to stop has succeeded', async (t) => {
+  const { app, metrics } = await observedApp(t, { shutdown: { mode: 'stop' } })
+  app.jobs.define('polite', async (_payload, context) => { await untilAborted(context).catch(() => 'cleaned up') })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('polite', 1)
+  await turns()
+  await app.close()
+  t.equal(metrics().value('jobs_succeeded_total', { job: 'polite' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job: 'polite' }), 0)
+  t.match(await app.jobs.get(id), { state: 'succeeded' })
+})
+
+t.test('producers that wait for room are released at once, before anything else of the close', async (t) => {
+  const { app } = await observedApp(t, { queues: { default: { capacity: 1, concurrency: 1 } } })
+  const gate = deferred()
+  app.jobs.define('slow', () => gate.promise)
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await turns()
+  await app.jobs.enqueue('slow', 2)
+  const waiting = [3, 4].map((payload) => app.jobs.enqueue('slow', payload))
+  const closing = app.close()
+  const refused = { code: 'FST_JOBS_STOPPING', statusCode: 503, headers: { 'retry-after': '5' } }
+  for (const producer of waiting) await t.rejects(producer, refused)
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  await closing
+})
+
+t.test('an enqueue while stopping and after is refused, from a handler too, and counted', async (t) => {
+  const { app, metrics } = await observedApp(t)
+  const gate = deferred()
+  const refused = { code: 'FST_JOBS_STOPPING', statusCode: 503, message: /'slow'/, headers: { 'retry-after': '5' } }
+  app.jobs.define('slow', async function () {
+    await gate.promise
+    await t.rejects(this.jobs.enqueue('slow', 2), refused)
+  })
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await t.rejects(app.jobs.enqueue('slow', 2), refused)
+  await t.rejects(app.jobs.enqueueMany([{ job: 'slow', payload: 2 }]), refused)
+  await t.rejects(app.jobs.enqueue(async () => {}, { name: 'inline' }), { code: 'FST_JOBS_STOPPING' })
+  gate.resolve()
+  await closing
+  t.equal(metrics().value('jobs_rejected_total', { job: 'slow' }), 3)
+  t.equal(metrics().value('jobs_rejected_total', { job: 'delegate' }), 1)
+  await t.rejects(app.jobs.enqueue('slow', 2), refused)
+})
+
+t.test('the budget is one for all queues', async (t) => {
+  const { app, clock } = await observedApp(t, { queues: { a: {}, b: {}, c: {} }, shutdown: { timeout: 1000 } })
+  for (const queue of ['a', 'b', 'c']) app.jobs.define(`endless-${queue}`, { queue }, async (_payload, context) => untilAborted(context))
+  await app.ready()
+  for (const queue of ['a', 'b', 'c']) await app.jobs.enqueue(`endless-${queue}`, 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(1000)
+  t.not(await now(closing), 'pending')
+})
+
+t.test("the budget is counted from preClose, whatever other plugins' hooks take", async (t) => {
+  const { app, clock } = await observedApp(t, { shutdown: { timeout: 1000 } })
+  const gate = deferred()
+  const reached = deferred()
+  app.addHook('preClose', async () => { reached.resolve(); await gate.promise })
+  app.jobs.define('endless', async (_payload, context) => untilAborted(context))
+  await app.ready()
+  await app.jobs.enqueue('endless', 1)
+  await turns()
+  const closing = app.close()
+  await reached.promise
+  await clock.advance(900)
+  gate.resolve()
+  t.equal(await now(closing), 'pending')
+  await clock.advance(100)
+  t.not(await now(closing), 'pending')
+})
+
+t.test('a budget that is used up before the drain, or zero, cuts off at once', async (t) => {
+  const { app, clock } = await observedApp(t, { shutdown: { timeout: 0 } })
+  app.jobs.define('endless', async (_payload, context) => untilAborted(context))
+  await app.ready()
+  await app.jobs.enqueue('endless', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(1)
+  t.not(await now(closing), 'pending')
+})
+
+t.test('a budget longer than Node can time is not a budget of one millisecond', async (t) => {
+  const { app, clock } = await observedApp(t, { shutdown: { timeout: Number.MAX_SAFE_INTEGER } })
+  const gate = deferred()
+  let aborted = false
+  app.jobs.define('slow', async (_payload, { signal }) => { await gate.promise; aborted = signal.aborted })
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(60_000)
+  gate.resolve()
+  await closing
+  t.equal(aborted, false)
+})
+
+t.test("handlers still have another plugin's database while they drain, wherever it was registered", async (t) => {
+  const gate = deferred()
+  const database = { open: true }
+  const app = Fastify()
+  app.addHook('onClose', async () => { database.open = false })
+  await app.register(backgroundJobs, { clock: new ManualClock() })
+  app.register(async (child) => { child.addHook('onClose', async () => { database.open = false }) })
+  app.addHook('onClose', async () => { database.open = false })
+  app.addHook('preClose', async () => { setImmediate(gate.resolve) })
+  let openAtTheEnd: boolean | undefined
+  app.jobs.define('slow', async () => { await gate.promise; await turns(20); openAtTheEnd = database.open })
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await turns()
+  await app.close()
+  t.equal(openAtTheEnd, true)
+  t.equal(database.open, false)
+})
+
+t.test("another plugin's throwing preClose does not skip the drain", async (t) => {
+  const gate = deferred()
+  const app = Fastify()
+  app.addHook('preClose', async () => { setImmediate(gate.resolve); throw new Error('not my day') })
+  await app.register(backgroundJobs, { clock: new ManualClock() })
+  let finished = false
+  app.jobs.define('slow', async () => { await gate.promise; await turns(20); finished = true })
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await turns()
+  await Promise.resolve(app.close()).catch(() => {})
+  t.equal(finished, true)
+  t.match(await app.jobs.status(), { isStopped: true })
+  await t.rejects(app.jobs.enqueue('slow', 2), { code: 'FST_JOBS_STOPPING' })
+})
+
+t.test('closing twice gives the same result', async (t) => {
+  const { app, lines } = await observedApp(t)
+  app.jobs.define('later', async () => {})
+  await app.ready()
+  await app.jobs.enqueue('later', 1, { delay: 60_000 })
+  await Promise.all([app.close(), app.close()])
+  await app.close()
+  t.equal(lines.filter(({ msg }) => msg.includes('discarded')).length, 1)
+  t.match(await app.jobs.status(), { isStopped: true })
+})
+
+t.test('an app can be closed before it was ready', async (t) => {
+  const app = Fastify()
+  app.register(backgroundJobs)
+  await app.close()
+  t.match(await app.jobs.status(), { isStopped: true, isRunning: false })
+  await t.rejects(app.jobs.enqueue('anything', 1), { code: 'FST_JOBS_UNKNOWN_JOB' })
+})
+
+t.test('delayed jobs and inline functions that never began are discarded under names that were defined', async (t) => {
+  const { app, clock, lines, metrics } = await observedApp(t)
+  app.jobs.define('report', async () => {})
+  await app.ready()
+  await app.jobs.enqueue('report', 1, { delay: 60_000 })
+  await app.jobs.enqueue(async () => {}, { name: 'inline', delay: 60_000 })
+  await app.close()
+  t.equal(metrics().value('jobs_discarded_total', { job: 'report' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
+  t.match(lines, [{ level: 40, queue: 'default', jobs: { report: 1, inline: 1 } }])
+  t.equal(clock.pending, 0)
+})
+
+t.test('five hundred apps start, work and stop without a hang', { timeout: 60_000 }, async (t) => {
+  let ran = 0
+  for (let round = 0; round < 10; round++) {
+    await Promise.all(Array.from({ length: 50 }, async () => {
+      const app = Fastify()
+      await app.register(backgroundJobs)
+      app.jobs.define('count', async () => { ran++ })
+      await app.ready()
+      await app.jobs.enqueue('count', 1)
+      await app.jobs.idle()
+      await app.close()
+    }))
+  }
+  t.equal(ran, 500)
+})
+
+t.test('a second start does nothing, and neither does a start after the stop', async (t) => {
+  let started = 0
+  const worker = { start () { started++ }, async stop () {}, interruptAll () {}, running: () => [], inFlight: 0 }
+  const backend = Object.assign(memory(), { abandon: () => new Map() })
+  const lifecycle = new Lifecycle({
+    queues: [{ name: 'default', backend, worker }],
+    registry: { close () {} },
+    backends: new Set(),
+    shutdown: { mode: 'drain', timeout: 1000 },
+    clock: new ManualClock(),
+    idle: async () => {}
+  } as unknown as LifecycleContext)
+  t.equal(lifecycle.state, 'starting')
+  t.equal(lifecycle.accepts, true)
+  lifecycle.start()
+  lifecycle.start()
+  t.equal(started, 1)
+  const drained = lifecycle.drain()
+  t.equal(lifecycle.drain(), drained, 'the same promise')
+  t.equal(lifecycle.accepts, false)
+  t.match(lifecycle.stopping, { aborted: true, reason: { code: 'FST_JOBS_STOPPING' } })
+  await drained
+  lifecycle.start()
+  t.equal(lifecycle.state, 'stopped')
+  t.equal(started, 1)
+})

@@ -1,0 +1,183 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { publint } from 'publint'
+import t from 'tap'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('..', import.meta.url))
+const temporary = await mkdtemp(join(tmpdir(), 'package-'))
+const consumer = join(temporary, 'consumer')
+const installed = join(consumer, 'node_modules', 'fastify-background-jobs')
+
+t.setTimeout(600_000)
+t.teardown(() => rm(temporary, { recursive: true, force: true }))
+
+// What the package asks for, and what the type check of a consumer needs.
+const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
+const provided = [...Object.keys(dependencies), 'fastify', '@types/node']
+
+const tarball = await pack()
+await install()
+
+async function pack (): Promise<string> {
+  const scripts = existsSync(join(root, 'dist', 'lib', 'index.js')) ? ['--ignore-scripts'] : []
+  await run('npm', ['pack', ...scripts, '--pack-destination', temporary], { cwd: root, env: plainEnvironment() })
+  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
+  return join(temporary, `fastify-background-jobs-${version}.tgz`)
+}
+
+async function install (): Promise<void> {
+  await mkdir(installed, { recursive: true })
+  await run('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
+  for (const name of provided) {
+    const link = join(consumer, 'node_modules', name)
+    await mkdir(dirname(link), { recursive: true })
+    await symlink(join(root, 'node_modules', name), link)
+  }
+  await writeFile(join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }))
+}
+
+/** The environment without what tap put into it for this process. */
+function plainEnvironment (): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|NODE_V8_COVERAGE|TAP|_TAPJS)/.test(name)))
+}
+
+/** This process's Node, and the one on PATH outside of node_modules where it is another. */
+async function nodes (): Promise<Map<string, string>> {
+  const found = new Map([[process.version, process.execPath]])
+  const outside = (process.env.PATH ?? '').split(delimiter)
+    .filter((directory) => !directory.includes('node_modules'))
+    .map((directory) => join(directory, 'node'))
+    .find((file) => existsSync(file))
+  if (outside !== undefined) {
+    const version = (await run(outside, ['--version'])).stdout.trim()
+    const [major = 0, minor = 0] = version.slice(1).split('.').map(Number)
+    if ((major > 20 || (major === 20 && minor >= 19)) && !found.has(version)) found.set(version, outside)
+  }
+  return found
+}
+
+const body = (register: string): string => `
+  const app = Fastify()
+  await app.register(${register}, { backend: memory() })
+  const seen = []
+  app.jobs.define('greet', async (payload) => {
+    seen.push(payload.name)
+    if (payload.name === 'Eve') throw new NonRetryableError('not her')
+  })
+  await app.ready()
+  await app.jobs.enqueue('greet', { name: 'Ada' })
+  await app.jobs.enqueue('greet', { name: 'Eve' })
+  await app.jobs.idle()
+  const dead = await app.jobs.deadLetters.list()
+  await app.close()
+  console.log(JSON.stringify({ seen, dead: dead.length }))
+`
+
+const programs = {
+  'import.mjs': `
+import Fastify from 'fastify'
+import backgroundJobs, { memory, NonRetryableError } from 'fastify-background-jobs'
+${body('backgroundJobs')}`,
+  'require-named.cjs': `
+const Fastify = require('fastify')
+const { backgroundJobs, memory, NonRetryableError } = require('fastify-background-jobs')
+;(async () => {${body('backgroundJobs')}})()`,
+  'require-default.cjs': `
+const Fastify = require('fastify')
+const { memory, NonRetryableError, ...rest } = require('fastify-background-jobs')
+;(async () => {${body('rest.default')}})()`,
+  'require-whole.cjs': `
+const Fastify = require('fastify')
+const { memory, NonRetryableError } = require('fastify-background-jobs')
+;(async () => {${body("require('fastify-background-jobs')")}})()`
+}
+
+t.test('a consumer runs a job, by import and by require', async (t) => {
+  for (const [version, node] of await nodes()) {
+    for (const [file, source] of Object.entries(programs)) {
+      await writeFile(join(consumer, file), source)
+      const { stdout } = await run(node, [file], { cwd: consumer, env: plainEnvironment() })
+      t.same(JSON.parse(stdout), { seen: ['Ada', 'Eve'], dead: 1 }, `${file} on Node ${version}`)
+    }
+  }
+})
+
+t.test("a consumer's types", async (t) => {
+  await writeFile(join(consumer, 'module.ts'), `
+import Fastify from 'fastify'
+import backgroundJobs, { memory, NonRetryableError, type Backend, type JobTypes } from 'fastify-background-jobs'
+
+declare module 'fastify-background-jobs' {
+  interface JobTypes { 'send-email': { to: string } }
+}
+
+const app = Fastify()
+await app.register(backgroundJobs, { backend: memory() })
+// @ts-expect-error An option that does not exist.
+await app.register(backgroundJobs, { queue: {} })
+app.jobs.define('send-email', async function (payload, { signal }) {
+  const to: string = payload.to
+  if (signal.aborted) throw new NonRetryableError(to + this.version)
+})
+await app.jobs.enqueue('send-email', { to: 'ada@example.org' })
+// @ts-expect-error A payload of another type.
+await app.jobs.enqueue('send-email', { to: 1 })
+app.get('/', async (request) => request.server.jobs.status())
+
+const resize = app.jobs.define('resize', {
+  schema: { type: 'object', required: ['width'], properties: { width: { type: 'integer' } } }
+}, async ({ width }) => { const pixels: number = width; return pixels })
+await app.jobs.enqueue(resize, { width: 100 })
+// @ts-expect-error The definition knows its payload.
+await app.jobs.enqueue(resize, { width: 'wide' })
+
+export type Seen = [Backend, JobTypes]
+`)
+  await writeFile(join(consumer, 'common.cts'), `
+import Fastify = require('fastify')
+import jobs = require('fastify-background-jobs')
+const app = Fastify()
+app.register(jobs.default)
+app.register(jobs.backgroundJobs, { backend: jobs.memory() })
+`)
+  await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({
+    compilerOptions: { target: 'ES2023', lib: ['ES2023'], module: 'nodenext', types: ['node'], strict: true, noEmit: true, skipLibCheck: false },
+    files: ['module.ts', 'common.cts']
+  }))
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const output = await run(process.execPath, [tsc, '-p', '.'], { cwd: consumer, env: plainEnvironment() })
+    .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)
+  t.equal(output, '')
+})
+
+t.test('publint has nothing to say', async (t) => {
+  const { messages } = await publint({ pkgDir: installed, pack: false, strict: true })
+  t.same(messages, [])
+})
+
+// The package is ESM only; require() loads it in every Node it supports, so the profile leaves CommonJS resolution out.
+t.test('the types are not wrong', async (t) => {
+  const attw = join(root, 'node_modules', '@arethetypeswrong', 'cli', 'dist', 'index.js')
+  const output = await run(process.execPath, [attw, tarball, '--profile', 'esm-only', '--no-color'], { env: plainEnvironment() })
+    .then(() => '', (error: { stdout: string, stderr: string }) => `${error.stdout}\n${error.stderr}`)
+  t.equal(output, '')
+})
+
+t.test('the tarball holds what is published and nothing else', async (t) => {
+  const files = (await run('tar', ['-tzf', tarball])).stdout.trim().split('\n').map((file) => file.replace(/^package\//, ''))
+  t.same(files.filter((file) => !file.startsWith('dist/')).sort(), ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+  for (const file of files.filter((file) => file.startsWith('dist/'))) t.match(file, /^dist\/(lib|types)\/[\w/-]+\.(js|js\.map|d\.ts)$/)
+  t.notOk(files.some((file) => /\.(test|tst)\./.test(file)))
+})
+
+t.test('the source maps bring their sources', async (t) => {
+  const map = JSON.parse(await readFile(join(installed, 'dist', 'lib', 'index.js.map'), 'utf8')) as { sources: string[], sourcesContent?: string[] }
+  t.equal(map.sourcesContent?.length, map.sources.length)
+  t.match(map.sourcesContent?.[0], /fastify-plugin/)
+})

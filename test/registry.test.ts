@@ -1,0 +1,19 @@
+import t from 'tap'
+import { buildApp } from './helpers/app.ts'
+
+t.test('a bad definition is refused and named', async (t) => {
+  const app = await buildApp(t)
+  const define = app.jobs.define.bind(app.jobs) as (...args: unknown[]) => unknown
+  const handler = async () => {}
+  define('taken', handler)
+  const bad: [unknown[], RegExp][] = [
+    [['', handler], /job name/], [[1, handler], /job name/], [['delegate', handler], /delegate/],
+    [['taken', handler], /taken.*already/], [['a', {}, 'text'], /'a'.*handler/], [['a'], /'a'.*handler/],
+    [['a', { schema: { type: 'nonsense' } }, handler], /'a'.*schema/], [['a', { secret: 1 }, handler], /'secret'/],
+    [['a', { timeout: 0 }, handler], /timeout/], [['a', { backoff: { type: 'hunter2' } }, handler], /backoff\.type/]
+  ]
+  for (const [args, message] of bad) t.throws(() => define(...args), { code: 'FST_JOBS_INVALID_OPTIONS', message })
+  t.throws(() => define('a', { queue: 'nowhere' }, handler), { code: 'FST_JOBS_UNKNOWN_QUEUE', message: /nowhere/ })
+  await app.ready()
+  t.throws(() => define('late', handler), { code: 'FST_JOBS_INVALID_OPTIONS', message: /late/ })
+})
