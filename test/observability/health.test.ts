@@ -1,0 +1,102 @@
+import t, { type Test } from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { memory, type BackgroundJobsOptions } from '../../lib/index.ts'
+import { readiness } from '../../lib/observability/health.ts'
+import type { Runtime } from '../../lib/runtime.ts'
+import { buildApp, deferred, turns } from '../helpers/app.ts'
+import { ManualClock } from '../helpers/clock.ts'
+
+interface Ready { readonly code: number, readonly status: string, readonly reasons: readonly string[] }
+
+async function readinessOf (app: FastifyInstance): Promise<Ready> {
+  const response = await app.inject('/health/ready')
+  return { code: response.statusCode, ...response.json() }
+}
+
+async function pausedApp (t: Test, options: BackgroundJobsOptions): Promise<FastifyInstance> {
+  const app = await buildApp(t, options)
+  app.jobs.define('any', async () => {})
+  await app.ready()
+  app.jobs.pause()
+  return app
+}
+
+async function fill (app: FastifyInstance, count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await app.jobs.enqueue('any', index)
+}
+
+t.test('healthy up to 75 %, degraded above, unhealthy from 95 %', async (t) => {
+  const app = await pausedApp(t, { queues: { default: { capacity: 100 } } })
+  await fill(app, 75)
+  t.same(await readinessOf(app), { code: 200, status: 'healthy', reasons: [] })
+  await fill(app, 1)
+  t.same(await readinessOf(app), { code: 200, status: 'degraded', reasons: ["queue 'default' is filling: 76 of 100"] })
+  await fill(app, 18)
+  t.match(await readinessOf(app), { code: 200, status: 'degraded' })
+  await fill(app, 1)
+  t.same(await readinessOf(app), { code: 503, status: 'unhealthy', reasons: ["queue 'default' is nearly full: 95 of 100"] })
+})
+
+t.test('the worst queue decides, and every reason is told', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 10 }, mail: { capacity: 10 } } })
+  app.jobs.define('any', async () => {})
+  app.jobs.define('send', { queue: 'mail' }, async () => {})
+  await app.ready()
+  app.jobs.pause()
+  await fill(app, 8)
+  for (let index = 0; index < 10; index++) await app.jobs.enqueue('send', index)
+  t.same(await readinessOf(app), {
+    code: 503, status: 'unhealthy', reasons: ["queue 'default' is filling: 8 of 10", "queue 'mail' is nearly full: 10 of 10"]
+  })
+})
+
+t.test('unhealthy when jobs wait and none was picked up for stalledAfter, healthy again after a pick-up', async (t) => {
+  const clock = new ManualClock()
+  const gate = deferred()
+  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } })
+  app.jobs.define('stuck', () => gate.promise)
+  await app.ready()
+  await app.jobs.enqueue('stuck', 1)
+  await turns()
+  await clock.advance(60_000)
+  t.match(await readinessOf(app), { code: 200, status: 'healthy' }, 'nothing waits')
+  await app.jobs.enqueue('stuck', 2)
+  t.same(await readinessOf(app), {
+    code: 503, status: 'unhealthy', reasons: ["queue 'default' is stalled: jobs wait and none was picked up for 60000 ms"]
+  })
+  gate.resolve()
+  await turns(10)
+  t.match(await readinessOf(app), { code: 200, status: 'healthy' })
+})
+
+t.test('stalledAfter can be set, and counts from the resume of a paused queue', async (t) => {
+  const clock = new ManualClock()
+  const app = await pausedApp(t, { clock, health: { stalledAfter: 500 } })
+  await fill(app, 1)
+  await clock.advance(499)
+  t.match(await readinessOf(app), { status: 'healthy' })
+  await clock.advance(1)
+  t.match(await readinessOf(app), { code: 503, status: 'unhealthy', reasons: [/stalled.*500 ms/] })
+  app.jobs.resume()
+  t.match(await readinessOf(app), { status: 'healthy' })
+})
+
+t.test('unhealthy in every state but running', async (t) => {
+  const thresholds = { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60_000 }
+  for (const state of ['starting', 'stopping', 'stopped'] as const) {
+    const runtime = { lifecycle: { state }, queues: [] } as unknown as Runtime
+    t.same(await readiness(runtime, thresholds), { status: 'unhealthy', reasons: [`the app is ${state}`] })
+  }
+})
+
+t.test("a backend whose stats reject is out of reach, and the others' findings stay", async (t) => {
+  const backend = Object.assign(memory(), { stats: () => Promise.reject(new Error('connection refused')) })
+  const app = await buildApp(t, { queues: { default: { capacity: 1 }, remote: { backend } } })
+  app.jobs.define('any', async () => {})
+  await app.ready()
+  app.jobs.pause()
+  await fill(app, 1)
+  t.same(await readinessOf(app), {
+    code: 503, status: 'unhealthy', reasons: ["queue 'default' is nearly full: 1 of 1", "backend 'memory' of queue 'remote' is out of reach"]
+  })
+})

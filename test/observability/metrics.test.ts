@@ -1,0 +1,235 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Counter, Registry } from 'prom-client'
+import backgroundJobs, { memory, NonRetryableError, type BackgroundJobsOptions } from '../../lib/index.ts'
+import { buildApp, deferred, turns } from '../helpers/app.ts'
+import { ManualClock } from '../helpers/clock.ts'
+import { checkHistograms, parseExposition, type Exposition } from '../helpers/prometheus.ts'
+
+const COUNTERS = ['queued', 'started', 'succeeded', 'failed', 'retried', 'dead_lettered', 'dropped', 'rejected', 'discarded']
+const GAUGES = ['queue_depth', 'queue_capacity', 'delayed', 'in_flight']
+const HISTOGRAMS = ['wait_seconds', 'duration_seconds']
+
+async function scrape (app: FastifyInstance): Promise<Exposition> {
+  const { statusCode, body } = await app.inject('/metrics')
+  if (statusCode !== 200) throw new Error(body)
+  return parseExposition(body)
+}
+
+interface Busy { readonly app: FastifyInstance, readonly clock: ManualClock, readonly ids: string[] }
+
+/** An app that has seen every kind of ending. */
+async function busyApp (t: Test, options: BackgroundJobsOptions = {}): Promise<Busy> {
+  const clock = new ManualClock()
+  const gate = deferred()
+  const app = await buildApp(t, {
+    clock,
+    retry: { backoff: () => 2000 },
+    queues: { default: { concurrency: 4 }, small: { capacity: 1, concurrency: 1, fullMode: 'dropOldest' }, strict: { capacity: 1, concurrency: 1, fullMode: 'reject' } },
+    ...options
+  })
+  // Before the close: the last teardown runs first.
+  t.teardown(() => gate.resolve())
+  app.jobs.define('fine', async () => {})
+  app.jobs.define('flaky', async (_payload, { job }) => { if (job.attempt === 1) throw new Error('once') })
+  app.jobs.define('fatal', async () => { throw new NonRetryableError('never') })
+  app.jobs.define('slow', { queue: 'small' }, () => gate.promise)
+  app.jobs.define('strict', { queue: 'strict' }, () => gate.promise)
+  await app.ready()
+  const ids: string[] = []
+  const enqueue = async (name: string, payload: unknown, given = {}): Promise<void> => { ids.push((await app.jobs.enqueue(name, payload, given)).id) }
+  await enqueue('fine', 1)
+  await enqueue('fine', 2, { correlationId: 'request-11' })
+  await enqueue('fine', 3, { delay: 60_000 })
+  await enqueue('flaky', 1)
+  await enqueue('fatal', 1)
+  await enqueue('slow', 1)
+  await enqueue('strict', 1)
+  await turns(10)
+  await enqueue('slow', 2)
+  await enqueue('slow', 3)
+  await enqueue('strict', 2)
+  await t.rejects(app.jobs.enqueue('strict', 3), { code: 'FST_JOBS_QUEUE_FULL' })
+  ids.push((await app.jobs.enqueue(async () => {}, { name: 'inline' })).id)
+  await clock.advance(2000)
+  return { app, clock, ids }
+}
+
+t.test('the metrics have the names, types and labels that the guide promises', async (t) => {
+  const { app } = await busyApp(t)
+  const { types, samples } = await scrape(app)
+  t.same(Object.fromEntries(types), {
+    ...Object.fromEntries(COUNTERS.map((name) => [`jobs_${name}_total`, 'counter'])),
+    ...Object.fromEntries(GAUGES.map((name) => [`jobs_${name}`, 'gauge'])),
+    ...Object.fromEntries(HISTOGRAMS.map((name) => [`jobs_${name}`, 'histogram']))
+  })
+  for (const { name, labels } of samples) {
+    const expected = GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job', 'le', 'queue'] : ['job', 'queue']
+    t.same(Object.keys(labels).sort(), expected, name)
+  }
+})
+
+t.test('every kind of ending is counted where it belongs', async (t) => {
+  const { app } = await busyApp(t)
+  const { value } = await scrape(app)
+  const counts = (queue: string, job: string): Record<string, number | undefined> => Object.fromEntries(
+    COUNTERS.map((name) => [name, value(`jobs_${name}_total`, { queue, job })] as const).filter(([, count]) => count !== 0)
+  )
+  t.same(counts('default', 'fine'), { queued: 3, started: 2, succeeded: 2 })
+  t.same(counts('default', 'flaky'), { queued: 1, started: 2, succeeded: 1, failed: 1, retried: 1 })
+  t.same(counts('default', 'fatal'), { queued: 1, started: 1, failed: 1, dead_lettered: 1 })
+  t.same(counts('small', 'slow'), { queued: 3, started: 1, dropped: 1 })
+  t.same(counts('strict', 'strict'), { queued: 2, started: 1, rejected: 1 })
+  t.same(counts('default', 'delegate'), { queued: 1, started: 1, succeeded: 1 })
+  t.same(counts('small', 'delegate'), {})
+  t.equal(value('jobs_queue_depth', { queue: 'small' }), 1)
+  t.equal(value('jobs_queue_capacity', { queue: 'small' }), 1)
+  t.equal(value('jobs_in_flight', { queue: 'small' }), 1)
+  t.equal(value('jobs_delayed', { queue: 'default' }), 1)
+  t.equal(value('jobs_in_flight', { queue: 'default' }), 0)
+})
+
+t.test('a second scrape says the same: nothing is added up twice', async (t) => {
+  const { app } = await busyApp(t)
+  t.same((await scrape(app)).samples, (await scrape(app)).samples)
+})
+
+t.test('histograms are cumulative, agree with their counts, and are in seconds', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } })
+  const gates = [deferred(), deferred()]
+  app.jobs.define('timed', async (index: number) => gates[index]!.promise)
+  await app.ready()
+  await app.jobs.enqueue('timed', 0)
+  await app.jobs.enqueue('timed', 1)
+  await turns()
+  await clock.advance(4000)
+  gates[0]!.resolve()
+  await turns()
+  await clock.advance(400_000)
+  gates[1]!.resolve()
+  await turns()
+  const found = await scrape(app)
+  t.equal(checkHistograms(found), 4, 'two histograms of one job and of inline functions')
+  const labels = { queue: 'default', job: 'timed' }
+  t.equal(found.value('jobs_duration_seconds_count', labels), 2)
+  t.equal(found.value('jobs_duration_seconds_sum', labels), 404)
+  t.equal(found.value('jobs_duration_seconds_bucket', { ...labels, le: '1' }), 0)
+  t.equal(found.value('jobs_duration_seconds_bucket', { ...labels, le: '5' }), 1)
+  t.equal(found.value('jobs_duration_seconds_bucket', { ...labels, le: '300' }), 1)
+  t.equal(found.value('jobs_duration_seconds_bucket', { ...labels, le: '+Inf' }), 2)
+  t.equal(found.value('jobs_wait_seconds_sum', labels), 4)
+})
+
+t.test('no id ever is in a label', async (t) => {
+  const { app, ids } = await busyApp(t)
+  const { body } = await app.inject('/metrics')
+  for (const id of [...ids, 'request-11', 'inline']) t.notOk(body.includes(id), id)
+})
+
+const noPromtool = spawnSync('promtool', ['--version']).error !== undefined &&
+  'PROMTOOL IS MISSING (apt install prometheus): Prometheus itself does not check the text format'
+
+t.test('promtool finds nothing to complain about', { skip: process.env.CI !== 'true' && noPromtool }, async (t) => {
+  if (noPromtool !== false) return t.fail(noPromtool)
+  const { app } = await busyApp(t)
+  const { body } = await app.inject('/metrics')
+  const promtool = spawn('promtool', ['check', 'metrics'])
+  let output = ''
+  for (const stream of [promtool.stdout, promtool.stderr]) stream.on('data', (chunk) => { output += chunk })
+  promtool.stdin.end(body)
+  const [code] = await once(promtool, 'close')
+  t.equal(output, '')
+  t.equal(code, 0)
+})
+
+t.test("a job's name is escaped, whatever is in it", async (t) => {
+  const app = await buildApp(t)
+  const name = 'we"ird\n\\name'
+  app.jobs.define(name, async () => {})
+  await app.ready()
+  await app.jobs.enqueue(name, 1)
+  await app.jobs.idle()
+  t.equal((await scrape(app)).value('jobs_succeeded_total', { job: name }), 1)
+})
+
+t.test('no job can take the name that inline functions are counted under: its series would be there twice', async (t) => {
+  const app = await buildApp(t)
+  t.throws(() => app.jobs.define('delegate', async () => {}), { code: 'FST_JOBS_INVALID_OPTIONS', message: /delegate/ })
+})
+
+t.test('a Registry can be shared with metrics of other makers', async (t) => {
+  const registry = new Registry()
+  new Counter({ name: 'orders_total', help: 'Orders', registers: [registry] }).inc(3)
+  const app = await buildApp(t, { metrics: { registry } })
+  const { value } = await scrape(app)
+  t.equal(value('orders_total'), 3)
+  t.equal(value('jobs_queue_depth', { queue: 'default' }), 0)
+  await app.close()
+  t.same(registry.getMetricsAsArray().map(({ name }) => name), ['orders_total'], 'only what is not ours is left')
+})
+
+t.test('two apps share a Registry only under different prefixes', async (t) => {
+  const registry = new Registry()
+  const one = await buildApp(t, { metrics: { registry } })
+  const same = Fastify()
+  t.teardown(() => same.close())
+  await t.rejects(Promise.resolve(same.register(backgroundJobs, { metrics: { registry } })), {
+    code: 'FST_JOBS_INVALID_OPTIONS', message: /'jobs_queued_total'.*'metrics\.prefix'/
+  })
+  const other = await buildApp(t, { metrics: { registry, prefix: 'other_jobs_' } })
+  one.jobs.define('only-here', async () => {})
+  await one.ready()
+  await one.jobs.enqueue('only-here', 1)
+  await one.jobs.idle()
+  const { value } = await scrape(other)
+  t.equal(value('jobs_succeeded_total', { job: 'only-here' }), 1)
+  t.equal(value('other_jobs_succeeded_total', { job: 'only-here' }), undefined)
+})
+
+t.test('a refused registration leaves nothing behind in the Registry', async (t) => {
+  const registry = new Registry()
+  const mine = new Counter({ name: 'jobs_duration_seconds', help: 'Mine', registers: [registry] })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await t.rejects(Promise.resolve(app.register(backgroundJobs, { metrics: { registry } })), { message: /'jobs_duration_seconds'/ })
+  t.same(registry.getMetricsAsArray(), [mine])
+})
+
+t.test('metrics are withdrawn on close, so that a new app can use the Registry', async (t) => {
+  const registry = new Registry()
+  for (let round = 0; round < 3; round++) {
+    const app = await buildApp(t, { metrics: { registry, defaultMetrics: true } })
+    t.match((await scrape(app)).types.get('process_cpu_user_seconds_total'), 'counter')
+    await app.close()
+    t.same(registry.getMetricsAsArray(), [])
+  }
+})
+
+t.test("prom-client's process metrics come only when they are asked for, and once", async (t) => {
+  const registry = new Registry()
+  const plain = await buildApp(t)
+  t.notOk((await scrape(plain)).types.has('process_cpu_user_seconds_total'))
+  const one = await buildApp(t, { metrics: { registry, defaultMetrics: true } })
+  const two = await buildApp(t, { metrics: { registry, defaultMetrics: true, prefix: 'two_' } })
+  t.ok((await scrape(one)).types.has('nodejs_eventloop_lag_seconds'))
+  await two.close()
+  t.ok((await scrape(one)).types.has('nodejs_eventloop_lag_seconds'), 'they belong to the app that came first')
+})
+
+t.test('a backend out of reach takes its own gauges away, not the scrape', async (t) => {
+  let down = false
+  const backend = memory()
+  const stats = backend.stats.bind(backend)
+  Object.assign(backend, { stats (queue: string) { if (down) throw new Error('connection refused'); return stats(queue) } })
+  const app = await buildApp(t, { queues: { default: {}, remote: { backend } } })
+  t.equal((await scrape(app)).value('jobs_queue_depth', { queue: 'remote' }), 0)
+  down = true
+  const { value } = await scrape(app)
+  t.equal(value('jobs_queue_depth', { queue: 'remote' }), undefined)
+  t.equal(value('jobs_queue_depth', { queue: 'default' }), 0)
+  t.equal(value('jobs_queue_capacity', { queue: 'remote' }), 1000)
+  t.equal(value('jobs_queued_total', { queue: 'remote' }), 0)
+})
