@@ -140,7 +140,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
   #startDeadline (): void {
     const { timeout } = this.definition
     if (timeout !== undefined) this.#deadline = this.#host.deadlines.add(timeout, this)
-    this.#delivery.signal?.addEventListener('abort', () => this.interrupt('leaseLost'), { once: true })
+    const { signal } = this.#delivery
+    if (signal?.aborted) this.interrupt('leaseLost')
+    else signal?.addEventListener('abort', () => this.interrupt('leaseLost'), { once: true })
   }
 
   async #invokeHandler (): Promise<void> {

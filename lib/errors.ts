@@ -44,9 +44,13 @@ export class NonRetryableError extends Error {
 const MAX_CAUSES = 10
 
 export function isNonRetryable (error: unknown): boolean {
-  for (let depth = 0; depth < MAX_CAUSES && typeof error === 'object' && error !== null; depth++) {
-    if (NON_RETRYABLE in error) return true
-    error = (error as { cause?: unknown }).cause
+  try {
+    for (let depth = 0; depth < MAX_CAUSES && typeof error === 'object' && error !== null; depth++) {
+      if (NON_RETRYABLE in error) return true
+      error = (error as { cause?: unknown }).cause
+    }
+  } catch {
+    // A getter or a proxy of the thrown object failed: nothing marks it.
   }
   return false
 }

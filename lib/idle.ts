@@ -3,6 +3,7 @@ import type { Queue } from './queue.ts'
 interface Waiter {
   readonly delayed: boolean
   readonly resolve: () => void
+  readonly reject: (reason: unknown) => void
 }
 
 /** Those who wait until nothing waits or runs. */
@@ -15,8 +16,8 @@ export class Idle {
   }
 
   wait (delayed: boolean): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiters.push({ delayed, resolve })
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ delayed, resolve, reject })
       this.check()
     })
   }
@@ -24,7 +25,7 @@ export class Idle {
   /** To be called when a queue may have become quiet. */
   readonly check = (): void => {
     // The backend stores the last outcome first, then what it says about the queue is true.
-    if (this.#waiters.length > 0) setImmediate(() => this.#check())
+    if (this.#waiters.length > 0) setImmediate(() => this.#check().catch((error) => this.#fail(error)))
   }
 
   async #check (): Promise<void> {
@@ -34,5 +35,10 @@ export class Idle {
     const released = this.#waiters.filter((waiter) => quiet || !waiter.delayed)
     this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
     for (const { resolve } of released) resolve()
+  }
+
+  // A backend that cannot say how many jobs it holds.
+  #fail (error: unknown): void {
+    for (const { reject } of this.#waiters.splice(0)) reject(error)
   }
 }

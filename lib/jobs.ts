@@ -57,7 +57,7 @@ export class JobsFacade {
         indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, results[at]!) })
       } catch (error) {
         for (const index of indices) definitions[index]!.counters.rejected++
-        throw error
+        throw this.#withName(error, definitions[indices[0]!]!)
       }
     }
     return enqueued
@@ -141,8 +141,13 @@ export class JobsFacade {
       return this.#recordEnqueue(definition, envelope, result!)
     } catch (error) {
       definition.counters.rejected++
-      throw error
+      throw this.#withName(error, definition)
     }
+  }
+
+  // Backends fail every waiting enqueue with one and the same reason.
+  #withName (error: unknown, { name }: Definition): unknown {
+    return error === this.#runtime.lifecycle.stopping.reason ? stoppingError(name) : error
   }
 
   #recordEnqueue (definition: Definition, envelope: JobEnvelope, { id, status }: EnqueueResult): EnqueuedJob {

@@ -79,7 +79,7 @@ export class Lifecycle {
   }
 
   async #drain (): Promise<void> {
-    const { backends, clock, idle, queues } = this.#context
+    const { backends, clock, idle, log, queues } = this.#context
     const timers: unknown[] = []
     const after = (delay: number): Promise<'late'> => new Promise((resolve) => {
       const timer = clock.setTimeout(() => resolve('late'), Math.min(Math.max(delay, 1), MAX_TIMEOUT))
@@ -89,7 +89,7 @@ export class Lifecycle {
     })
     const remaining = this.#deadline - clock.monotonic()
     const inTime = after(remaining)
-    if (this.#drainsQueued) await Promise.race([idle(), inTime])
+    if (this.#drainsQueued) await Promise.race([idle().catch((err) => log.error({ err }, 'a backend cannot say what waits')), inTime])
     const stopped = Promise.all(queues.map(({ worker }) => worker.stop()))
     if (await Promise.race([stopped, inTime]) === 'late') {
       this.#interruptAll()

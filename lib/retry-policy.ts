@@ -68,10 +68,14 @@ function backoffDelay (thrown: unknown, { attempt, backoff, onPolicyError }: Fai
 }
 
 export function serializeError (error: Error & { code?: unknown }): SerializedError {
-  return {
-    name: String(error.name),
-    message: String(error.message),
-    ...(typeof error.code === 'string' && { code: error.code }),
-    ...(typeof error.stack === 'string' && { stack: error.stack })
+  try {
+    return {
+      name: String(error.name),
+      message: String(error.message),
+      ...(typeof error.code === 'string' && { code: error.code }),
+      ...(typeof error.stack === 'string' && { stack: error.stack })
+    }
+  } catch {
+    return { name: 'Error', message: 'The error cannot be read: one of its properties throws' }
   }
 }

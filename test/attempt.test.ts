@@ -58,7 +58,7 @@ t.test('a running job that is cancelled is neither retried nor a dead letter', a
   const started = deferred()
   app.jobs.define('long', async (_, { signal }) => {
     started.resolve()
-    await new Promise((resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   })
   await app.ready()
   const { id } = await app.jobs.enqueue('long', {})

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { HookJob } from '../lib/index.ts'
 import { buildApp } from './helpers/app.ts'
 
 t.test('hooks hear of a job with its payload, and one that throws or rejects does no harm', async (t) => {
@@ -7,7 +8,7 @@ t.test('hooks hear of a job with its payload, and one that throws or rejects doe
   app.jobs.addHook('onEnqueue', () => { throw new Error('sync') })
   app.jobs.addHook('onEnqueue', async () => { throw new Error('rejected') })
   for (const name of ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter'] as const) {
-    app.jobs.addHook(name, function (job) { told.push([name, job.payload, this === app]) })
+    app.jobs.addHook(name, function (this: unknown, job: HookJob) { told.push([name, job.payload, this === app]) })
   }
   app.jobs.define('fails-once', { attempts: 2, backoff: { delay: 0 } }, async (_, { job }) => { if (job.attempt === 1) throw new Error('once') })
   app.jobs.define('fails', { attempts: 1 }, async () => { throw new Error('always') })
