@@ -1,0 +1,145 @@
+import t from 'tap'
+import { buildApp, deferred } from './helpers/app.ts'
+
+t.test('an enqueue of an unknown job names it', async (t) => {
+  const app = await buildApp(t)
+  await t.rejects(app.jobs.enqueue('nobody', {}), { code: 'FST_JOBS_UNKNOWN_JOB', statusCode: 500, message: /'nobody'/ })
+  await t.rejects(app.jobs.enqueueMany([{ job: 'nobody', payload: {} }]), { code: 'FST_JOBS_UNKNOWN_JOB' })
+  await t.rejects(app.jobs.enqueueMany('nobody' as never), { code: 'FST_JOBS_INVALID_OPTIONS', message: /array, got string/ })
+})
+
+t.test('a definition of another app is unknown here', async (t) => {
+  const [one, two] = await Promise.all([buildApp(t), buildApp(t)])
+  const greet = one.jobs.define('greet', () => {})
+  await t.rejects(two.jobs.enqueue(greet, {}), { code: 'FST_JOBS_UNKNOWN_JOB', message: /'greet'/ })
+})
+
+t.test('an invalid payload is refused with Ajv\'s message and status 400, and through a route as such', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.define('mail', { schema: { type: 'object', required: ['to'], properties: { to: { type: 'string', format: 'email' } } } }, () => {})
+  app.post('/mail', async (request) => app.jobs.enqueue('mail', request.body))
+  await t.rejects(app.jobs.enqueue('mail', {}), { code: 'FST_JOBS_INVALID_PAYLOAD', statusCode: 400, message: /'mail': payload must have required property 'to'/ })
+  const response = await app.inject({ method: 'POST', url: '/mail', payload: { to: 'nobody' } })
+  t.equal(response.statusCode, 400)
+  t.match(response.json(), { code: 'FST_JOBS_INVALID_PAYLOAD', message: /must match format "email"/ })
+})
+
+const badOptions: [options: object, message: RegExp][] = [
+  [{ delay: -1 }, /'delay'.*got -1/],
+  [{ delay: NaN }, /'delay'.*got NaN/],
+  [{ runAt: new Date(NaN) }, /'runAt' is an invalid Date/],
+  [{ runAt: 'tomorrow' }, /'runAt'/],
+  [{ delay: 1, runAt: 1 }, /'delay' or 'runAt', not both/],
+  [{ uniqueFor: 1 }, /'uniqueFor' needs a 'uniqueKey'/],
+  [{ priority: 1001 }, /'priority'/],
+  [{ attempts: 0 }, /'attempts'/],
+  [{ signal: 'stop' }, /'signal'.*AbortSignal/],
+  [{ id: '' }, /'id'/],
+  [{ dealy: 1 }, /unknown option 'dealy'/]
+]
+
+for (const [options, message] of badOptions) {
+  t.test(`enqueue options ${JSON.stringify(options)} are refused, with the job's name`, async (t) => {
+    const app = await buildApp(t)
+    app.jobs.define('greet', () => {})
+    await t.rejects(app.jobs.enqueue('greet', {}, options), { code: 'FST_JOBS_INVALID_OPTIONS', message })
+    await t.rejects(app.jobs.enqueue('greet', {}, options), { message: /'greet'/ })
+  })
+}
+
+t.test('an inline function runs with its context, and counts as a job of its name', async (t) => {
+  const app = await buildApp(t, { queues: { side: {} } })
+  const seen = deferred<unknown>()
+  await app.ready()
+  const job = await app.jobs.enqueue(async function ({ job }) { seen.resolve([this === app, job.name, job.queue]) }, { name: 'tidy', queue: 'side' })
+  t.same(await seen.promise, [true, 'tidy', 'side'])
+  await app.jobs.idle()
+  t.match(await app.jobs.get(job.id), { name: 'tidy', state: 'succeeded', attempts: 3 })
+})
+
+t.test('an inline function needs a name and a queue that exists', async (t) => {
+  const app = await buildApp(t)
+  await t.rejects(app.jobs.enqueue(() => {}, undefined as never), { code: 'FST_JOBS_INVALID_OPTIONS', message: /name/ })
+  await t.rejects(app.jobs.enqueue(() => {}, { name: 'tidy', queue: 'nowhere' }), { code: 'FST_JOBS_UNKNOWN_QUEUE', message: /'nowhere'.*default/ })
+})
+
+t.test('enqueueMany spreads over queues and answers in order', async (t) => {
+  const app = await buildApp(t, { queues: { side: {} } })
+  const seen: unknown[] = []
+  app.jobs.define('one', (payload) => { seen.push(payload) })
+  app.jobs.define('two', { queue: 'side' }, (payload) => { seen.push(payload) })
+  await app.ready()
+  const jobs = await app.jobs.enqueueMany([{ job: 'one', payload: 1 }, { job: 'two', payload: 2 }, { job: 'one', payload: 3, id: 'third' }])
+  t.match(jobs, [{ name: 'one', queue: 'default' }, { name: 'two', queue: 'side' }, { name: 'one', id: 'third' }])
+  await app.jobs.idle()
+  t.same(seen.sort(), [1, 2, 3])
+  await t.rejects(app.jobs.enqueueMany([{ job: 'one', payload: 1 }], { signal: AbortSignal.abort(new Error('no')) }), { message: 'no' })
+})
+
+t.test('attempts given with the enqueue win over the definition', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.define('fails', { attempts: 5, backoff: { delay: 0 } }, () => { throw new Error('always') })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('fails', {}, { attempts: 1 })
+  await app.jobs.idle({ delayed: true })
+  t.match(await app.jobs.get(id), { state: 'dead', attempt: 1, attempts: 1 })
+})
+
+t.test('a paused queue holds its jobs, before and after ready, and an unknown one is an error', async (t) => {
+  const app = await buildApp(t, { queues: { side: {} } })
+  const seen: string[] = []
+  app.jobs.define('main', () => { seen.push('main') })
+  app.jobs.define('side', { queue: 'side' }, () => { seen.push('side') })
+  app.jobs.pause('side')
+  await app.ready()
+  const held = await app.jobs.enqueue('side', {})
+  const ran = deferred()
+  app.jobs.addHook('onSuccess', () => ran.resolve())
+  await app.jobs.enqueue('main', {})
+  await ran.promise
+  t.same(seen, ['main'])
+  t.match(await app.jobs.get(held.id), { state: 'waiting', attempt: 0 })
+  t.match((await app.jobs.status()).queues, { side: { paused: true, queueDepth: 1 }, default: { paused: false } })
+  app.jobs.resume()
+  await app.jobs.idle()
+  t.same(seen, ['main', 'side'])
+  t.throws(() => app.jobs.pause('nowhere'), { code: 'FST_JOBS_UNKNOWN_QUEUE', message: /'nowhere'/ })
+})
+
+t.test('progress is seen while the job runs, and must be a finite number', async (t) => {
+  const app = await buildApp(t)
+  const reported = deferred()
+  const go = deferred()
+  app.jobs.define('long', { attempts: 1 }, async (_payload, { progress }) => {
+    progress(40)
+    reported.resolve()
+    await go.promise
+    progress(NaN)
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('long', {})
+  await reported.promise
+  t.match(await app.jobs.get(id), { state: 'active', progress: 40 })
+  go.resolve()
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'dead', error: { message: /progress of job 'long'.*NaN/ } })
+})
+
+t.test('dead letters can be listed, run again and removed', async (t) => {
+  const app = await buildApp(t)
+  let broken = true
+  app.jobs.define('sometimes', { attempts: 1 }, () => { if (broken) throw new Error('broken') })
+  await app.ready()
+  const [first, second] = await app.jobs.enqueueMany([{ job: 'sometimes', payload: 1 }, { job: 'sometimes', payload: 2 }])
+  await app.jobs.idle()
+  t.match(await app.jobs.deadLetters.list(), [{ id: first!.id, payload: 1, error: { message: 'broken' } }, { id: second!.id, payload: 2 }])
+  broken = false
+  t.equal(await app.jobs.deadLetters.retry(first!.id), true)
+  t.equal(await app.jobs.deadLetters.remove(second!.id), true)
+  await app.jobs.idle()
+  t.match(await app.jobs.get(first!.id), { state: 'succeeded' })
+  t.same(await app.jobs.deadLetters.list({ queue: 'default', limit: 5 }), [])
+  t.equal(await app.jobs.deadLetters.retry('unknown'), false)
+  t.equal(await app.jobs.deadLetters.remove(first!.id), false)
+  t.equal(await app.jobs.cancel('unknown'), false)
+})

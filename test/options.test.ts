@@ -1,0 +1,59 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import backgroundJobs, { memory, type BackgroundJobsOptions } from '../lib/index.ts'
+import { buildApp } from './helpers/app.ts'
+
+const refused: [what: string, options: unknown, message: RegExp][] = [
+  ['a capacity of 0', { queues: { mails: { capacity: 0 } } }, /queues\.mails\.capacity.*>= 1, got 0/],
+  ['a capacity of -1', { queues: { mails: { capacity: -1 } } }, /queues\.mails\.capacity.*got -1/],
+  ['a capacity of NaN', { queues: { mails: { capacity: NaN } } }, /queues\.mails\.capacity.*integer, got NaN/],
+  ['a fractional concurrency', { queues: { mails: { concurrency: 1.5 } } }, /queues\.mails\.concurrency.*got 1\.5/],
+  ['an unknown full mode', { queues: { mails: { fullMode: 'block' } } }, /queues\.mails\.fullMode.*wait, dropOldest/],
+  ['a queue name with a space', { queues: { 'my mails': {} } }, /queues/],
+  ['an unknown option', { queus: {} }, /unknown option 'queus'/],
+  ['an unknown nested option', { shutdown: { time: 1 } }, /unknown option 'shutdown\.time'/],
+  ['an unknown shutdown mode', { shutdown: { mode: 'kill' } }, /shutdown\.mode/],
+  ['attempts of 0', { retry: { attempts: 0 } }, /retry\.attempts/],
+  ['a negative backoff', { retry: { backoff: { delay: -1 } } }, /retry\.backoff\.delay/],
+  ['a jitter above 1', { retry: { backoff: { jitter: 2 } } }, /retry\.backoff\.jitter/],
+  ['metrics: true', { metrics: true }, /metrics/],
+  ['a metrics path without a slash', { metrics: { path: 'metrics' } }, /metrics\.path/],
+  ['degraded above unhealthy', { health: { degraded: 0.9, unhealthy: 0.5 } }, /health\.degraded/],
+  ['a backend that is none', { backend: { name: 'secret-value' } }, /backend/],
+  ['an ajv plugin that is no function', { ajv: { plugins: ['secret-value'] } }, /ajv\.plugins\.0.*function, got string/]
+]
+
+for (const [what, options, message] of refused) {
+  t.test(`${what} is refused at registration, by name and without quoting a value`, async (t) => {
+    const app = Fastify()
+    const error = await Promise.resolve(app.register(backgroundJobs, options as BackgroundJobsOptions)).then(() => undefined, (error) => error)
+    t.match(error, { code: 'FST_JOBS_INVALID_OPTIONS', statusCode: 500, message })
+    t.notMatch(error.message, /secret-value/)
+  })
+}
+
+t.test('a queue named default exists whatever is configured, and each queue has its own settings', async (t) => {
+  const app = await buildApp(t, { queues: { mails: { capacity: 5, concurrency: 2, backend: memory() } } })
+  await app.ready()
+  t.match((await app.jobs.status()).queues, {
+    default: { capacity: 1000, concurrency: 10 },
+    mails: { capacity: 5, concurrency: 2 }
+  })
+})
+
+t.test('the given options are not changed', async (t) => {
+  const options = Object.freeze({ queues: Object.freeze({ mails: Object.freeze({ capacity: 5 }) }), retry: Object.freeze({ attempts: 2 }) })
+  await buildApp(t, options)
+  t.same(options, { queues: { mails: { capacity: 5 } }, retry: { attempts: 2 } })
+})
+
+t.test("payload schemas take the app's ajv options and plugins", async (t) => {
+  const app = await buildApp(t, {
+    ajv: {
+      customOptions: { allErrors: true },
+      plugins: [((ajv: { addFormat (name: string, format: RegExp): void }) => ajv.addFormat('shout', /^[A-Z]+$/)) as never]
+    }
+  })
+  app.jobs.define('greet', { schema: { type: 'object', properties: { a: { format: 'shout', type: 'string' }, b: { type: 'integer' } } } }, () => {})
+  await t.rejects(app.jobs.enqueue('greet', { a: 'quiet', b: 1.5 }), { code: 'FST_JOBS_INVALID_PAYLOAD', message: /payload\/a must match format "shout", payload\/b must be integer/ })
+})
