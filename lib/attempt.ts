@@ -4,7 +4,7 @@ import type { Clock, Delivery, Outcome } from '../types/backend.ts'
 import type { DelegateHandler, JobContext } from '../types/jobs.ts'
 import type { JobInfo } from '../types/job.ts'
 import { maxAttempts } from './envelope.ts'
-import { CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, toError } from './errors.ts'
+import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, toError } from './errors.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
 import type { Linked } from './linked-list.ts'
 import type { Definition } from './registry.ts'
@@ -92,6 +92,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
   }
 
   get diScope (): AwilixContainer {
+    if (this.#over && this.#scope === undefined) throw new AttemptOverError(this.definition.name, this.id)
     return (this.#scope ??= this.#host.createScope().register({
       job: asFunction(() => this.job),
       signal: asFunction(() => this.signal),
@@ -115,12 +116,13 @@ export class Attempt implements JobContext, Linked<Attempt> {
     return outcome
   }
 
-  /** Aborts the handler's signal; whatever the handler does then is not a failure of its own. */
-  interrupt (interruption: Interruption): void {
-    if (this.#over || this.#interruption !== undefined) return
+  /** Aborts the handler's signal, the first time; false when the attempt was over or interrupted before. Whatever the handler does then is not a failure of its own. */
+  interrupt (interruption: Interruption): boolean {
+    if (this.#over || this.#interruption !== undefined) return false
     this.#interruption = interruption
     this.#grace = this.#host.graces.add(ABORT_GRACE, this)
     this.#controller?.abort(this.#reason(interruption))
+    return true
   }
 
   /** The handler ignored its signal: it goes on without anyone listening. */

@@ -19,6 +19,8 @@ export const TimeoutError = createError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did n
 export const CancelledError = createError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
 export const StoppedError = createError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
 export const LeaseLostError = createError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
+export const AttemptOverError = createError('FST_JOBS_ATTEMPT_OVER',
+  "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)
 
 /** Seconds that a client is told to wait before it tries again. */
 export const RETRY_AFTER_SECONDS = 5

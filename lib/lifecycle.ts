@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Backend, Clock } from '../types/backend.ts'
 import type { ShutdownOptions } from '../types/options.ts'
 import { stoppingError } from './errors.ts'
+import type { Idle } from './idle.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
 import { ABORT_GRACE } from './attempt.ts'
@@ -19,8 +20,7 @@ export interface LifecycleContext {
   readonly shutdown: Required<ShutdownOptions>
   readonly clock: Clock
   readonly log: FastifyBaseLogger
-  /** Resolves when nothing waits or runs. */
-  idle (): Promise<void>
+  readonly idle: Idle
 }
 
 /** starting -> running -> stopping -> stopped, and the budget that stopping has. */
@@ -89,7 +89,7 @@ export class Lifecycle {
     })
     const remaining = this.#deadline - clock.monotonic()
     const inTime = after(remaining)
-    if (this.#drainsQueued) await Promise.race([idle().catch((err) => log.error({ err }, 'a backend cannot say what waits')), inTime])
+    if (this.#drainsQueued) await Promise.race([idle.wait(false).catch((err) => log.error({ err }, 'a backend cannot say what waits')), inTime])
     const stopped = Promise.all(queues.map(({ worker }) => worker.stop()))
     if (await Promise.race([stopped, inTime]) === 'late') {
       this.#interruptAll()
@@ -99,6 +99,7 @@ export class Lifecycle {
     this.#countDiscarded()
     await Promise.all([...backends].map((backend) => backend.close()))
     this.#state = 'stopped'
+    idle.release()
   }
 
   #interruptAll (): void {

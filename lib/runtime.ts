@@ -41,7 +41,7 @@ export class Runtime {
       shutdown: options.shutdown,
       clock: options.clock,
       log: instance.log,
-      idle: () => this.idle.wait(false)
+      idle: this.idle
     })
     for (const queue of this.queues) {
       queue.delegates = new Definition('delegate', queue, options.retry, {}, undefined, instance, compiler)

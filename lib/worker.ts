@@ -95,10 +95,7 @@ export class Worker implements AttemptHost {
 
   cancel (id: string): boolean {
     for (const attempt of this.#attempts) {
-      if (attempt.id === id) {
-        attempt.interrupt('cancelled')
-        return true
-      }
+      if (attempt.id === id) return attempt.interrupt('cancelled')
     }
     return false
   }

@@ -1,0 +1,109 @@
+import t from 'tap'
+import { asClass, asFunction } from 'awilix'
+import type { FastifyInstance } from 'fastify'
+import { buildApp, deferred } from '../helpers/app.ts'
+
+/** Counts the scopes that the app's container makes. */
+function countScopes (app: FastifyInstance): { scopes: number } {
+  const count = { scopes: 0 }
+  const createScope = app.diContainer.createScope
+  app.diContainer.createScope = function (this: typeof app.diContainer) {
+    count.scopes++
+    return createScope.call(this)
+  } as typeof createScope
+  return count
+}
+
+t.test('a handler that does not touch its scope has none', async (t) => {
+  const app = await buildApp(t)
+  const count = countScopes(app)
+  app.jobs.define('plain', async () => {})
+  app.jobs.define('scoped', async (_payload, { diScope }) => { diScope.resolve('job') })
+  await app.ready()
+  await app.jobs.enqueue('plain', {})
+  await app.jobs.idle()
+  t.equal(count.scopes, 0)
+  await app.jobs.enqueue('scoped', {})
+  await app.jobs.idle()
+  t.equal(count.scopes, 1)
+})
+
+t.test("job, signal and log in the scope are the attempt's own", async (t) => {
+  const app = await buildApp(t)
+  const seen = deferred<unknown[]>()
+  app.jobs.define('scoped', async (_payload, { diScope, job, signal, log }) => {
+    seen.resolve([diScope.resolve('job') === job, diScope.resolve('signal') === signal, diScope.resolve('log') === log])
+  })
+  await app.ready()
+  await app.jobs.enqueue('scoped', {})
+  t.same(await seen.promise, [true, true, true])
+})
+
+t.test('each attempt has a scope of its own, disposed once, whether it succeeds or fails', async (t) => {
+  const app = await buildApp(t, { retry: { backoff: { delay: 0 } } })
+  let disposed = 0
+  class Connection { dispose (): void { disposed++ } }
+  app.diContainer.register({ connection: asClass(Connection, { lifetime: 'SCOPED', dispose: (connection) => connection.dispose() }) })
+  const connections = new Set<unknown>()
+  app.jobs.define('query', { attempts: 2 }, async (_payload, { diScope, job }) => {
+    connections.add(diScope.resolve('connection'))
+    if (job.attempt === 1) throw new Error('once')
+  })
+  await app.ready()
+  await app.jobs.enqueue('query', {})
+  await app.jobs.idle({ delayed: true })
+  t.equal(connections.size, 2)
+  t.equal(disposed, 2)
+})
+
+t.test('a scope of a cancelled attempt is disposed once its handler has settled', async (t) => {
+  const app = await buildApp(t)
+  const events: string[] = []
+  app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => { events.push('disposed') } }) })
+  const started = deferred()
+  app.jobs.define('long', async (_payload, { diScope, signal }) => {
+    diScope.resolve('thing')
+    const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+    started.resolve()
+    await aborted
+    events.push('cleaned up')
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('long', {})
+  await started.promise
+  t.equal(await app.jobs.cancel(id), true)
+  t.equal(await app.jobs.cancel(id), false, 'it was told already')
+  await app.jobs.idle()
+  t.same(events, ['cleaned up', 'disposed'])
+})
+
+t.test('a disposer that throws is logged and harmless', async (t) => {
+  const lines: any[] = []
+  const app = await buildApp(t, {}, { logger: { stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => { throw new Error('broken disposer') } }) })
+  app.jobs.define('scoped', async (_payload, { diScope }) => { diScope.resolve('thing') })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('scoped', {})
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'succeeded' })
+  t.match(lines.filter(({ level }) => level >= 50), [{ jobId: id, jobName: 'scoped', err: { message: 'broken disposer' } }])
+})
+
+t.test("a request's correlation id is on every line of the job, and no line has the payload", async (t) => {
+  const lines: any[] = []
+  const app = await buildApp(t, { retry: { backoff: { delay: 0 } } }, { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  app.jobs.define('mail', { attempts: 2 }, async (_payload, { log }) => {
+    log.info('sending')
+    throw new Error('no route to host')
+  })
+  app.post('/mail', async (request) => app.jobs.enqueue('mail', request.body, { correlationId: request.id }))
+  await app.ready()
+  const { id } = (await app.inject({ method: 'POST', url: '/mail', payload: { to: 'top-secret' } })).json()
+  await app.jobs.idle({ delayed: true })
+  const ofJob = lines.filter(({ jobId }) => jobId === id)
+  t.same(ofJob.map(({ msg, attempt }) => [msg, attempt]), [
+    ['sending', 1], ['the attempt failed and will be retried', 1], ['sending', 2], ['the job failed and is a dead letter now', 2]
+  ])
+  for (const line of ofJob) t.match(line, { jobName: 'mail', queue: 'default', correlationId: /^req-/ })
+  t.notMatch(JSON.stringify(lines), /top-secret/)
+})
