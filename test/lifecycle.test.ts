@@ -378,7 +378,7 @@ t.test('a second start does nothing, and neither does a start after the stop', a
     backends: new Set(),
     shutdown: { mode: 'drain', timeout: 1000 },
     clock: new ManualClock(),
-    idle: async () => {}
+    idle: { async wait () {}, release () {} }
   } as unknown as LifecycleContext)
   t.equal(lifecycle.state, 'starting')
   t.equal(lifecycle.accepts, true)
