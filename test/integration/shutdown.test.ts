@@ -118,12 +118,14 @@ t.test('a request in flight is served before the drain ends, and the job that it
   t.equal(ran, true)
 })
 
+// Node 20 runs no TypeScript by itself: the children get the loader that this test was started with.
+const TYPESCRIPT_LOADER = process.execArgv.filter((flag) => flag.includes('@tapjs/typescript'))
 const LIB = new URL('../../lib/index.ts', import.meta.url).href
 
 /** Runs `body` in a process of its own, which has to end by itself. */
 async function runChild (body: string): Promise<{ code: number | null, signal: string | null, output: string }> {
   const source = `import Fastify from 'fastify'; import backgroundJobs from '${LIB}'; const app = Fastify();${body}`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+  const child = spawn(process.execPath, [...TYPESCRIPT_LOADER, '--input-type=module', '-e', source], {
     cwd: new URL('../..', import.meta.url), stdio: ['ignore', 'pipe', 'pipe']
   })
   const killer = setTimeout(() => child.kill('SIGKILL'), 30_000)
