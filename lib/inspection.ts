@@ -56,7 +56,9 @@ export class Inspection {
   }
 
   async #first<T> (ask: (backend: Inspectable) => T | Promise<T>): Promise<T | undefined> {
-    for (const queue of this.#runtime.oneQueueABackend()) {
+    const queues = this.#runtime.oneQueueABackend()
+    const open = queues.filter(({ backend }) => backend.capabilities.inspect)
+    for (const queue of open.length > 0 ? open : queues) {
       const answer = await ask(inspectable(queue))
       if (answer !== undefined) return answer
     }

@@ -44,6 +44,8 @@ export class JobsFacade {
 
   async enqueueMany (jobs: readonly JobToEnqueue[], { signal }: { signal?: AbortSignal } = {}): Promise<EnqueuedJob[]> {
     if (!Array.isArray(jobs)) throw new InvalidOptionsError(`call of enqueueMany: the jobs must be an array, got ${kindOf(jobs)}`)
+    const wrong = jobs.findIndex((job) => typeof job !== 'object' || job === null)
+    if (wrong !== -1) throw new InvalidOptionsError(`call of enqueueMany: element ${wrong} must be an object with 'job' and 'payload', got ${kindOf(jobs[wrong])}`)
     const definitions = jobs.map(({ job }) => this.#definition(job))
     const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options))
     const enqueued: EnqueuedJob[] = new Array(jobs.length)

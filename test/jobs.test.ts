@@ -6,6 +6,7 @@ t.test('an enqueue of an unknown job names it', async (t) => {
   await t.rejects(app.jobs.enqueue('nobody', {}), { code: 'FST_JOBS_UNKNOWN_JOB', statusCode: 500, message: /'nobody'/ })
   await t.rejects(app.jobs.enqueueMany([{ job: 'nobody', payload: {} }]), { code: 'FST_JOBS_UNKNOWN_JOB' })
   await t.rejects(app.jobs.enqueueMany('nobody' as never), { code: 'FST_JOBS_INVALID_OPTIONS', message: /array, got string/ })
+  await t.rejects(app.jobs.enqueueMany([null as never]), { code: 'FST_JOBS_INVALID_OPTIONS', message: /element 0.*got null/ })
 })
 
 t.test('a definition of another app is unknown here', async (t) => {

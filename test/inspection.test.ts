@@ -1,0 +1,32 @@
+import t from 'tap'
+import { memory, type Backend, type Capabilities } from '../lib/index.ts'
+import { buildApp } from './helpers/app.ts'
+
+/** A memory backend that cannot be looked into. */
+function opaque (): Backend {
+  const backend = memory()
+  return Object.assign(backend, { name: 'opaque', capabilities: { ...backend.capabilities, inspect: false } satisfies Capabilities })
+}
+
+t.test('where no backend can be looked into, the question is an error that says so', async (t) => {
+  const app = await buildApp(t, { backend: opaque() })
+  await t.rejects(app.jobs.get('any'), { code: 'FST_JOBS_NOT_SUPPORTED', statusCode: 501, message: /'opaque'.*looking at jobs/ })
+  await t.rejects(app.jobs.deadLetters.list(), { code: 'FST_JOBS_NOT_SUPPORTED' })
+})
+
+t.test('one opaque backend does not hide the jobs of the others', async (t) => {
+  const app = await buildApp(t, { queues: { closed: { backend: opaque() } } })
+  app.jobs.define('greet', () => {})
+  await app.ready()
+  const { id } = await app.jobs.enqueue('greet', {})
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'succeeded' })
+  t.equal(await app.jobs.get('unknown'), undefined)
+  await t.rejects(app.jobs.deadLetters.list({ queue: 'closed' }), { code: 'FST_JOBS_NOT_SUPPORTED' })
+})
+
+t.test('idle rejects with the error of a backend that cannot say what it holds', async (t) => {
+  const backend = Object.assign(memory(), { stats: async () => { throw new Error('out of reach') } })
+  const app = await buildApp(t, { backend })
+  await t.rejects(app.jobs.idle(), { message: 'out of reach' })
+})
