@@ -16,6 +16,8 @@ export const ABORT_GRACE = 750
 
 export type Interruption = 'timeout' | 'cancelled' | 'stopping' | 'leaseLost'
 
+export type Settle = (delivery: Delivery, outcome: Outcome) => void
+
 /** What an attempt needs of the worker that runs it. */
 export interface AttemptHost {
   readonly clock: Clock
@@ -28,7 +30,8 @@ export interface AttemptHost {
   /** Payloads come from outside this process: they are checked again. */
   readonly recheckPayloads: boolean
   createScope (): AwilixContainer
-  finished (attempt: Attempt): void
+  /** `endedAt`: monotonic milliseconds. */
+  finished (attempt: Attempt, outcome: Outcome, endedAt: number): void
 }
 
 /** How a handler ended. */
@@ -47,9 +50,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
   readonly definition: Definition
   readonly #host: AttemptHost
   readonly #delivery: Delivery
+  readonly #settle: Settle
   /** Monotonic milliseconds. */
-  readonly startedAt: number
-  #resolve!: (outcome: Outcome) => void
+  readonly #startedAt: number
   #over = false
   #interruption: Interruption | undefined
   #deadline: Timer<Attempt> | undefined
@@ -60,11 +63,12 @@ export class Attempt implements JobContext, Linked<Attempt> {
   #scope: AwilixContainer | undefined
   #progress: ((value: number) => void) | undefined
 
-  constructor (host: AttemptHost, definition: Definition, delivery: Delivery) {
+  constructor (host: AttemptHost, definition: Definition, delivery: Delivery, settle: Settle, startedAt: number) {
     this.#host = host
     this.definition = definition
     this.#delivery = delivery
-    this.startedAt = host.clock.monotonic()
+    this.#settle = settle
+    this.#startedAt = startedAt
   }
 
   get id (): string {
@@ -107,13 +111,11 @@ export class Attempt implements JobContext, Linked<Attempt> {
     })
   }
 
-  /** Runs the handler to an outcome. Never rejects. */
-  run (): Promise<Outcome> {
-    const outcome = new Promise<Outcome>((resolve) => { this.#resolve = resolve })
+  /** Runs the handler to an outcome, which the host is told once. Never throws. */
+  run (): void {
     this.#recordStart()
     this.#startDeadline()
     this.#invokeHandler()
-    return outcome
   }
 
   /** Aborts the handler's signal, the first time; false when the attempt was over or interrupted before. Whatever the handler does then is not a failure of its own. */
@@ -133,9 +135,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
 
   #recordStart (): void {
     const { definition, definition: { counters } } = this
-    const { envelope } = this.#delivery
+    const { envelope, startedAt = this.#host.clock.now() } = this.#delivery
     counters.started++
-    counters.wait.observe(Math.max(0, this.#host.clock.now() - (envelope.options?.runAt ?? envelope.enqueuedAt)))
+    counters.wait.observe(Math.max(0, startedAt - (envelope.options?.runAt ?? envelope.enqueuedAt)))
     this.#host.hooks.tell('onStart', definition, envelope)
   }
 
@@ -153,6 +155,8 @@ export class Attempt implements JobContext, Linked<Attempt> {
       await this.#callHandler()
     } catch (thrown) {
       ending = { type: 'threw', thrown }
+      // It may have thrown at once, and the next delivery must not begin inside this one.
+      await undefined
     }
     this.#finish(ending)
   }
@@ -171,14 +175,15 @@ export class Attempt implements JobContext, Linked<Attempt> {
     if (this.#deadline !== undefined) this.#host.deadlines.remove(this.#deadline)
     if (this.#grace !== undefined) this.#host.graces.remove(this.#grace)
     const outcome = this.#decide(ending)
-    this.definition.counters.duration.observe(this.#host.clock.monotonic() - this.startedAt)
-    if (this.#scope === undefined) this.#report(outcome)
-    else this.#disposeScope(this.#scope).then(() => this.#report(outcome))
+    const endedAt = this.#host.clock.monotonic()
+    this.definition.counters.duration.observe(endedAt - this.#startedAt)
+    if (this.#scope === undefined) this.#host.finished(this, outcome, endedAt)
+    else this.#disposeScope(this.#scope).then(() => this.#host.finished(this, outcome, this.#host.clock.monotonic()))
   }
 
-  #report (outcome: Outcome): void {
-    this.#host.finished(this)
-    this.#resolve(outcome)
+  /** Tells the backend. */
+  settle (outcome: Outcome): void {
+    this.#settle(this.#delivery, outcome)
   }
 
   #decide (ending: Ending): Outcome {

@@ -170,13 +170,14 @@ export class JobsFacade {
 }
 
 function envelopeOptions (name: string, options: EnqueueOptions, now: number): EnvelopeOptions | undefined {
-  const { delay, runAt, priority, uniqueKey, uniqueFor, attempts } = options
+  const { id, delay, runAt, priority, uniqueKey, uniqueFor, attempts } = options
   if (delay !== undefined && runAt !== undefined) throw new InvalidOptionsError(`enqueue of job '${name}': give 'delay' or 'runAt', not both`)
   if (uniqueFor !== undefined && uniqueKey === undefined) throw new InvalidOptionsError(`enqueue of job '${name}': 'uniqueFor' needs a 'uniqueKey'`)
   const at = runAt === undefined ? delay === undefined ? undefined : now + delay : Number(runAt)
-  if (at === undefined && priority === undefined && uniqueKey === undefined && attempts === undefined) return undefined
+  if (id === undefined && at === undefined && priority === undefined && uniqueKey === undefined && attempts === undefined) return undefined
   if (Number.isNaN(at)) throw new InvalidOptionsError(`enqueue of job '${name}': option 'runAt' is an invalid Date`)
   return {
+    ...(id !== undefined && { givenId: true }),
     ...(at !== undefined && { runAt: at }),
     ...(priority !== undefined && { priority }),
     // With the name's length, two jobs' keys never meet, whatever queue they share.

@@ -1,7 +1,10 @@
 import { randomFillSync } from 'node:crypto'
 
 const POOL_BYTES = 16 * 1024
-const HEX = '0123456789abcdef'
+/** The two hexadecimal digits of every byte, and where in the text each byte's digits go. */
+const HIGH = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0').charCodeAt(0))
+const LOW = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).charCodeAt(byte < 16 ? 0 : 1))
+const POSITIONS = Uint8Array.of(0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34)
 
 const pool = new Uint8Array(POOL_BYTES)
 let used = POOL_BYTES
@@ -13,13 +16,13 @@ export function uuid (): string {
     randomFillSync(pool)
     used = 0
   }
-  for (let index = 0, at = 0; index < 16; index++) {
-    let byte = pool[used++]!
-    if (index === 6) byte = (byte & 0x0f) | 0x40
-    else if (index === 8) byte = (byte & 0x3f) | 0x80
-    if (at === 8 || at === 13 || at === 18 || at === 23) at++
-    text[at++] = HEX.charCodeAt(byte >> 4)
-    text[at++] = HEX.charCodeAt(byte & 15)
+  pool[used + 6] = (pool[used + 6]! & 0x0f) | 0x40
+  pool[used + 8] = (pool[used + 8]! & 0x3f) | 0x80
+  for (let index = 0; index < 16; index++) {
+    const at = POSITIONS[index]!
+    const byte = pool[used++]!
+    text[at] = HIGH[byte]!
+    text[at + 1] = LOW[byte]!
   }
   return (text as unknown as { latin1Slice (start: number, end: number): string }).latin1Slice(0, 36)
 }

@@ -1,7 +1,7 @@
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Clock, Consumer, Delivery, Outcome } from '../types/backend.ts'
-import { Attempt, type AttemptHost, type Interruption } from './attempt.ts'
+import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backend.ts'
+import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
 import { UnknownJobError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
@@ -37,6 +37,8 @@ export class Worker implements AttemptHost {
   #paused = false
   /** Monotonic milliseconds. */
   #lastPickUp: number
+  /** While an ended attempt's slot is handed on: when that attempt ended, and the next one begins. */
+  #handingOnAt: number | undefined
 
   constructor (queue: Queue, context: WorkerContext) {
     this.#queue = queue
@@ -68,7 +70,7 @@ export class Worker implements AttemptHost {
   start (): void {
     this.#lastPickUp = this.clock.monotonic()
     this.#consumer = this.#queue.backend.consume(
-      this.#queue.name, { concurrency: this.#queue.settings.concurrency }, (delivery) => this.#deliver(delivery)
+      this.#queue.name, { concurrency: this.#queue.settings.concurrency }, this.#deliver
     )
     if (this.#paused) this.#consumer.pause()
   }
@@ -105,18 +107,27 @@ export class Worker implements AttemptHost {
     return Array.from(this.#attempts, ({ id, definition }) => ({ jobId: id, jobName: definition.name }))
   }
 
-  finished (attempt: Attempt): void {
+  finished (attempt: Attempt, outcome: Outcome, endedAt: number): void {
     this.#attempts.remove(attempt)
     if (this.#attempts.size === 0) this.#onQuiet()
+    this.#handingOnAt = endedAt
+    attempt.settle(outcome)
+    this.#handingOnAt = undefined
   }
 
-  #deliver (delivery: Delivery): Promise<Outcome> {
+  readonly #deliver = ((delivery: Delivery, settle?: Settle): Promise<Outcome> | void => {
+    if (settle !== undefined) return this.#attempt(delivery, settle)
+    return new Promise((resolve) => this.#attempt(delivery, (_delivery, outcome) => resolve(outcome)))
+  }) as Deliver
+
+  #attempt (delivery: Delivery, settle: Settle): void {
     const definition = this.#definitionOf(delivery)
-    if (definition === undefined) return this.#refuse(delivery)
-    const attempt = new Attempt(this, definition, delivery)
-    this.#lastPickUp = attempt.startedAt
+    if (definition === undefined) return settle(delivery, this.#refuse(delivery))
+    const now = this.#handingOnAt ?? this.clock.monotonic()
+    const attempt = new Attempt(this, definition, delivery, settle, now)
+    this.#lastPickUp = now
     this.#attempts.push(attempt)
-    return attempt.run()
+    attempt.run()
   }
 
   #definitionOf ({ envelope }: Delivery): Definition | undefined {
@@ -124,7 +135,7 @@ export class Worker implements AttemptHost {
   }
 
   // Only an older or newer version of the app can have stored it: a person has to look.
-  async #refuse ({ envelope: { id, name } }: Delivery): Promise<Outcome> {
+  #refuse ({ envelope: { id, name } }: Delivery): Outcome {
     const error = new UnknownJobError(name)
     this.log.error({ err: error, jobId: id, jobName: name, queue: this.#queue.name }, 'the job is a dead letter now')
     return { type: 'dead', error: serializeError(error) }

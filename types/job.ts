@@ -52,6 +52,8 @@ export interface DeadLetter extends JobView {
 
 /** The rare part of an envelope: absent for a plain job. */
 export interface EnvelopeOptions {
+  /** The id was given by whoever enqueued: a job of that id may be there already. A generated id is always new. */
+  readonly givenId?: true
   readonly runAt?: number
   readonly priority?: number
   readonly uniqueKey?: string

@@ -1,4 +1,4 @@
-import type { Consumer, Deliver } from '../../../types/backend.ts'
+import type { Clock, Consumer, Deliver, Outcome } from '../../../types/backend.ts'
 import type { MemoryQueue } from './queue.ts'
 import type { MemoryRecord } from './record.ts'
 
@@ -8,6 +8,7 @@ const JOBS_PER_TURN = 128
 /** Slots that take jobs as long as there are any, and sleep until one is ready. */
 export class MemoryConsumer implements Consumer {
   readonly #queue: MemoryQueue
+  readonly #clock: Clock
   readonly #deliver: Deliver
   readonly #concurrency: number
   #idle: number
@@ -16,8 +17,9 @@ export class MemoryConsumer implements Consumer {
   #waking = false
   #streak = 0
 
-  constructor (queue: MemoryQueue, concurrency: number, deliver: Deliver) {
+  constructor (queue: MemoryQueue, clock: Clock, concurrency: number, deliver: Deliver) {
     this.#queue = queue
+    this.#clock = clock
     this.#deliver = deliver
     this.#concurrency = concurrency
     this.#idle = concurrency
@@ -57,18 +59,21 @@ export class MemoryConsumer implements Consumer {
     this.#waking = false
     this.#streak = 0
     while (this.#idle > 0 && !this.#paused) {
-      const record = this.#queue.take()
+      const record = this.#queue.take(this.#clock.now())
       if (record === undefined) return
       this.#idle--
-      this.#occupySlot(record)
+      this.#deliver(record, this.#settle)
     }
   }
 
-  async #occupySlot (first: MemoryRecord): Promise<void> {
-    let record: MemoryRecord | undefined = first
-    while (record !== undefined) {
-      this.#queue.settle(record, await this.#deliver(record))
-      record = this.#paused || ++this.#streak >= JOBS_PER_TURN ? undefined : this.#queue.take()
+  // One reading of the clock ends a job and begins the slot's next one.
+  readonly #settle = (record: MemoryRecord, outcome: Outcome): void => {
+    const now = this.#clock.now()
+    this.#queue.settle(record, outcome, now)
+    const next = this.#paused || ++this.#streak >= JOBS_PER_TURN ? undefined : this.#queue.take(now)
+    if (next !== undefined) {
+      this.#deliver(next, this.#settle)
+      return
     }
     this.#idle++
     this.#wake()

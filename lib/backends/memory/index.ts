@@ -1,9 +1,9 @@
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { encodePayload } from '../../envelope.ts'
 import { MemoryConsumer } from './consumer.ts'
 import { MemoryQueue } from './queue.ts'
-import type { MemoryRecord } from './record.ts'
+import { RecordIndex } from './record-index.ts'
 
 export interface MemoryOptions {
   /**
@@ -22,8 +22,9 @@ class MemoryBackend implements Backend {
   readonly name = 'memory'
   readonly capabilities: Capabilities
   readonly #queues = new Map<string, MemoryQueue>()
-  readonly #records = new Map<string, MemoryRecord>()
+  readonly #records = new RecordIndex()
   readonly #serialize: boolean
+  #clock!: Clock
 
   constructor (serialize: boolean) {
     this.#serialize = serialize
@@ -31,6 +32,7 @@ class MemoryBackend implements Backend {
   }
 
   async open ({ queues, clock, log, stopping, onDrop }: BackendContext): Promise<void> {
+    this.#clock = clock
     for (const settings of queues) {
       this.#queues.set(settings.name, new MemoryQueue(settings, {
         clock,
@@ -64,7 +66,7 @@ class MemoryBackend implements Backend {
   }
 
   consume (queue: string, { concurrency }: { concurrency: number }, deliver: Deliver): Consumer {
-    return new MemoryConsumer(this.#queue(queue), concurrency, deliver)
+    return new MemoryConsumer(this.#queue(queue), this.#clock, concurrency, deliver)
   }
 
   stats (queue: string): QueueStats {
@@ -72,7 +74,7 @@ class MemoryBackend implements Backend {
   }
 
   find (id: string): JobView | undefined {
-    return this.#records.get(id)?.view()
+    return this.#records.find(id)?.view()
   }
 
   listDead (queue: string, { limit }: { limit: number }): DeadLetter[] {
@@ -85,17 +87,17 @@ class MemoryBackend implements Backend {
   }
 
   retry (id: string): boolean {
-    const record = this.#records.get(id)
+    const record = this.#records.find(id)
     return record !== undefined && record.queue.retry(record)
   }
 
   remove (id: string): boolean {
-    const record = this.#records.get(id)
+    const record = this.#records.find(id)
     return record !== undefined && record.queue.removeDead(record)
   }
 
   cancel (id: string): boolean {
-    const record = this.#records.get(id)
+    const record = this.#records.find(id)
     return record !== undefined && record.queue.cancel(record)
   }
 

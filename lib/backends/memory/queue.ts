@@ -6,11 +6,11 @@ import { TimerHeap } from '../../timer-heap.ts'
 import { Lanes } from './lanes.ts'
 import { WaitingProducers, type Results } from './producers.ts'
 import { MemoryRecord } from './record.ts'
+import type { RecordIndex } from './record-index.ts'
 
 export interface QueueContext {
   readonly clock: Clock
-  /** Every job that the backend remembers, by id. */
-  readonly records: Map<string, MemoryRecord>
+  readonly records: RecordIndex
   onDrop (queue: string, envelope: JobEnvelope): void
   onDeadLetterLost (record: MemoryRecord): void
 }
@@ -75,10 +75,10 @@ export class MemoryQueue {
     this.#producers.rejectAll(reason)
   }
 
-  take (): MemoryRecord | undefined {
+  take (now: number): MemoryRecord | undefined {
     const record = this.#ready.take()
     if (record === undefined) return undefined
-    record.started(this.#context.clock.now())
+    record.started(now)
     this.#active++
     if (this.#producers.size > 0) this.#promote()
     return record
@@ -88,21 +88,21 @@ export class MemoryQueue {
     return this.#ready.size > 0
   }
 
-  settle (record: MemoryRecord, outcome: Outcome): void {
+  settle (record: MemoryRecord, outcome: Outcome, now: number): void {
     this.#active--
     switch (outcome.type) {
       case 'succeeded':
       case 'cancelled':
-        this.#finish(record, outcome.type)
+        this.#finish(record, outcome.type, now)
         break
       case 'dead':
         (record.rare ??= {}).error = outcome.error
-        this.#bury(record)
+        this.#bury(record, now)
         break
       case 'retry':
         record.envelope.attempt++
         ;(record.rare ??= {}).error = outcome.error
-        this.#delay(record, outcome.runAt)
+        this.#delay(record, outcome.runAt, now)
         break
       case 'released':
         record.released()
@@ -115,7 +115,7 @@ export class MemoryQueue {
     if (record.state === 'waiting') this.#ready.remove(record)
     else if (record.state === 'delayed') this.#delayed.remove(record.rare!.timer!)
     else return false
-    this.#finish(record, 'cancelled')
+    this.#finish(record, 'cancelled', this.#context.clock.now())
     this.#promote()
     return true
   }
@@ -143,7 +143,7 @@ export class MemoryQueue {
   removeDead (record: MemoryRecord): boolean {
     if (record.state !== 'dead') return false
     this.#dead.remove(record)
-    this.#context.records.delete(record.envelope.id)
+    this.#context.records.remove(record)
     return true
   }
 
@@ -171,8 +171,9 @@ export class MemoryQueue {
     const record = new MemoryRecord(this, job)
     this.#remember(record)
     const runAt = job.options?.runAt
-    if (runAt !== undefined && runAt > this.#context.clock.now()) {
-      this.#delay(record, runAt)
+    const now = runAt === undefined ? 0 : this.#context.clock.now()
+    if (runAt !== undefined && runAt > now) {
+      this.#delay(record, runAt, now)
     } else {
       this.#ready.push(record)
       this.onReady()
@@ -180,14 +181,14 @@ export class MemoryQueue {
     return { id: job.id, status: 'enqueued' }
   }
 
-  #existing (job: JobEnvelope): MemoryRecord | undefined {
-    const key = job.options?.uniqueKey
-    return this.#context.records.get(job.id) ?? (key === undefined ? undefined : this.#unique.get(key))
+  #existing ({ id, options }: JobEnvelope): MemoryRecord | undefined {
+    if (options === undefined) return undefined
+    return (options.givenId && this.#context.records.find(id)) || (options.uniqueKey === undefined ? undefined : this.#unique.get(options.uniqueKey))
   }
 
   #remember (record: MemoryRecord): void {
-    const { id, options } = record.envelope
-    this.#context.records.set(id, record)
+    const { options } = record.envelope
+    this.#context.records.add(record)
     if (options?.uniqueKey !== undefined) this.#unique.set(options.uniqueKey, record)
   }
 
@@ -205,7 +206,7 @@ export class MemoryQueue {
   #dropWrite (job: JobEnvelope): EnqueueResult {
     if (this.#room > 0 || this.#existing(job) !== undefined) return this.#admit(job)
     const record = new MemoryRecord(this, job)
-    this.#context.records.set(job.id, record)
+    this.#context.records.add(record)
     this.#drop(record)
     return { id: job.id, status: 'dropped' }
   }
@@ -223,14 +224,14 @@ export class MemoryQueue {
 
   #drop (record: MemoryRecord): void {
     this.#context.onDrop(this.settings.name, record.envelope)
-    this.#finish(record, 'dropped')
+    this.#finish(record, 'dropped', this.#context.clock.now())
   }
 
-  #delay (record: MemoryRecord, runAt: number): void {
+  #delay (record: MemoryRecord, runAt: number, now: number): void {
     record.state = 'delayed'
     const rare = record.rare ??= {}
     rare.runAt = runAt
-    rare.timer = this.#delayed.add(Math.max(0, runAt - this.#context.clock.now()), record)
+    rare.timer = this.#delayed.add(Math.max(0, runAt - now), record)
   }
 
   #due (record: MemoryRecord): void {
@@ -244,15 +245,15 @@ export class MemoryQueue {
     this.onReady()
   }
 
-  #finish (record: MemoryRecord, state: JobState): void {
-    record.finished(state, this.#context.clock.now())
+  #finish (record: MemoryRecord, state: JobState, now: number): void {
+    record.finished(state, now)
     record.envelope.payload = undefined
     this.#endUniqueness(record)
     this.#keep(this.#finished, record, this.settings.history)
   }
 
-  #bury (record: MemoryRecord): void {
-    record.finished('dead', this.#context.clock.now())
+  #bury (record: MemoryRecord, now: number): void {
+    record.finished('dead', now)
     this.#endUniqueness(record)
     const lost = this.#keep(this.#dead, record, this.settings.deadLetters)
     if (lost !== undefined) this.#context.onDeadLetterLost(lost)
@@ -263,7 +264,7 @@ export class MemoryQueue {
     list.push(record)
     if (list.size <= limit) return undefined
     const oldest = list.shift()!
-    this.#context.records.delete(oldest.envelope.id)
+    this.#context.records.remove(oldest)
     return oldest
   }
 

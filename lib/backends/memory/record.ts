@@ -16,6 +16,8 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   state: JobState = 'waiting'
   prev: MemoryRecord | undefined = undefined
   next: MemoryRecord | undefined = undefined
+  nextInBucket: MemoryRecord | undefined = undefined
+  hash = 0
   #startedAfter = NEVER
   #finishedAfter = NEVER
   #attempt = 0
@@ -34,6 +36,11 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   /** It was admitted before: it waits for another attempt, not for its first. */
   get returned (): boolean {
     return this.#startedAfter !== NEVER
+  }
+
+  /** Milliseconds since the epoch. */
+  get startedAt (): number | undefined {
+    return this.returned ? this.envelope.enqueuedAt + this.#startedAfter : undefined
   }
 
   started (now: number): void {
@@ -79,7 +86,7 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
       attempts: envelope.options?.attempts,
       enqueuedAt,
       runAt: rare?.runAt,
-      startedAt: this.#startedAfter === NEVER ? undefined : enqueuedAt + this.#startedAfter,
+      startedAt: this.startedAt,
       finishedAt: this.#finishedAfter === NEVER ? undefined : enqueuedAt + this.#finishedAfter,
       progress: rare?.progress,
       error: rare?.error,
