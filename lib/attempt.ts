@@ -135,9 +135,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
 
   #recordStart (): void {
     const { definition, definition: { counters } } = this
-    const { envelope, startedAt = this.#host.clock.now() } = this.#delivery
+    const { envelope, startedAt = this.#host.clock.now(), dueAt = envelope.options?.runAt ?? envelope.enqueuedAt } = this.#delivery
     counters.started++
-    counters.wait.observe(Math.max(0, startedAt - (envelope.options?.runAt ?? envelope.enqueuedAt)))
+    counters.wait.observe(Math.max(0, startedAt - dueAt))
     this.#host.hooks.tell('onStart', definition, envelope)
   }
 

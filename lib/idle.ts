@@ -3,8 +3,14 @@ import type { Queue } from './queue.ts'
 /** Milliseconds; any number would do. */
 const KEEP_ALIVE_INTERVAL = 60_000
 
-interface Waiter {
+interface Quiet {
+  /** Delayed jobs and retries have to be gone, too. */
   readonly delayed: boolean
+  /** What waits in a paused queue has to be gone, too. */
+  readonly paused: boolean
+}
+
+interface Waiter extends Quiet {
   readonly resolve: () => void
   readonly reject: (reason: unknown) => void
 }
@@ -20,9 +26,9 @@ export class Idle {
     this.#queues = queues
   }
 
-  wait (delayed: boolean): Promise<void> {
+  wait (quiet: Quiet): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ delayed, resolve, reject })
+      this.#waiters.push({ ...quiet, resolve, reject })
       this.#keepAlive ??= setInterval(() => {}, KEEP_ALIVE_INTERVAL)
       this.check()
     })
@@ -41,10 +47,11 @@ export class Idle {
   }
 
   async #check (): Promise<void> {
-    const all = await Promise.all(this.#queues().map(({ name, backend }) => backend.stats(name)))
-    if (all.some(({ waiting, active }) => waiting + active > 0)) return
-    const quiet = all.every(({ delayed }) => delayed === 0)
-    const released = this.#waiters.filter((waiter) => quiet || !waiter.delayed)
+    const all = await Promise.all(this.#queues().map(async ({ name, backend, worker }) => ({ ...await backend.stats(name), paused: worker.paused })))
+    const released = this.#waiters.filter((waiter) => all.every((queue) => {
+      const relevant = waiter.paused || !queue.paused
+      return queue.active + (relevant ? queue.waiting : 0) + (waiter.delayed ? queue.delayed : 0) === 0
+    }))
     this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
     this.#letGo()
     for (const { resolve } of released) resolve()

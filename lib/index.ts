@@ -4,12 +4,13 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Jobs } from '../types/jobs.ts'
 import type { BackgroundJobsOptions } from '../types/options.ts'
-import { InvalidOptionsError, RETRY_AFTER_SECONDS } from './errors.ts'
+import { InvalidOptionsError } from './errors.ts'
 import { JobsFacade } from './jobs.ts'
 import { publishMetrics } from './observability/metrics.ts'
 import { resolveOptions, type ResolvedOptions } from './options.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoute } from './routes/metrics.ts'
+import { RetryAfterWhileClosing } from './routes/retry-after.ts'
 import { statusRoutes } from './routes/status.ts'
 import { Runtime } from './runtime.ts'
 
@@ -42,21 +43,18 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
 
 function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
   const { lifecycle } = runtime
+  const retryAfter = new RetryAfterWhileClosing(instance)
   instance.addHook('onReady', async () => lifecycle.start())
   instance.addHook('preClose', async () => {
     lifecycle.stop()
-    sendRetryAfter(instance)
+    retryAfter.begin()
     // avvio's own method: what is pushed now runs before every plugin's onClose, so handlers still have their database.
     ;(instance as unknown as { onClose (drain: () => Promise<void>): void }).onClose(() => lifecycle.drain())
   })
   // Another plugin's failing preClose skips ours.
-  instance.addHook('onClose', () => lifecycle.drain())
-}
-
-// Fastify answers what comes in while it closes with a 503 of its own, before any hook.
-function sendRetryAfter ({ server }: FastifyInstance): void {
-  server.prependListener('request', (_request, response) => {
-    response.setHeader('retry-after', String(RETRY_AFTER_SECONDS))
+  instance.addHook('onClose', async () => {
+    await lifecycle.drain()
+    retryAfter.end()
   })
 }
 

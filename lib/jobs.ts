@@ -56,7 +56,7 @@ export class JobsFacade {
         // The app may have begun to stop while an earlier queue's jobs waited.
         this.#assertAccepts(definitions[indices[0]!]!)
         const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal })
-        indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, results[at]!) })
+        indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, jobs[index]!.payload, results[at]!) })
       } catch (error) {
         for (const index of indices) definitions[index]!.counters.rejected++
         throw this.#withName(error, definitions[indices[0]!]!)
@@ -79,6 +79,7 @@ export class JobsFacade {
 
   pause (queue?: string): void {
     for (const { worker } of this.#runtime.queuesNamed(queue)) worker.pause()
+    this.#runtime.idle.check()
   }
 
   resume (queue?: string): void {
@@ -90,7 +91,7 @@ export class JobsFacade {
   }
 
   idle ({ delayed = false }: { delayed?: boolean } = {}): Promise<void> {
-    return this.#runtime.idle.wait(delayed)
+    return this.#runtime.idle.wait({ delayed, paused: true })
   }
 
   #definition (job: string | JobDefinition): Definition {
@@ -132,15 +133,16 @@ export class JobsFacade {
 
   #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
     const result = signal?.aborted ? undefined : definition.lane.backend.offer?.(definition.queue, envelope)
-    if (result !== undefined) return Promise.resolve(this.#recordEnqueue(definition, envelope, result))
+    if (result !== undefined) return Promise.resolve(this.#recordEnqueue(definition, envelope, envelope.payload, result))
     return this.#handOver(definition, envelope, signal)
   }
 
   async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+    const { payload } = envelope
     try {
       signal?.throwIfAborted()
       const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], { signal })
-      return this.#recordEnqueue(definition, envelope, result!)
+      return this.#recordEnqueue(definition, envelope, payload, result!)
     } catch (error) {
       definition.counters.rejected++
       throw this.#withName(error, definition)
@@ -152,10 +154,11 @@ export class JobsFacade {
     return error === this.#runtime.lifecycle.stopping.reason ? stoppingError(name) : error
   }
 
-  #recordEnqueue (definition: Definition, envelope: JobEnvelope, { id, status }: EnqueueResult): EnqueuedJob {
+  // The payload apart: the job may have run or been dropped by now, and the backend let go of it.
+  #recordEnqueue (definition: Definition, envelope: JobEnvelope, payload: unknown, { id, status }: EnqueueResult): EnqueuedJob {
     if (status === 'enqueued') {
       definition.counters.queued++
-      this.#runtime.hooks.tell('onEnqueue', definition, envelope)
+      this.#runtime.hooks.tell('onEnqueue', definition, envelope.payload === payload ? envelope : { ...envelope, payload })
     }
     return { id, name: envelope.name, queue: definition.queue, status }
   }

@@ -10,8 +10,9 @@ import { MAX_TIMEOUT } from './timer-heap.ts'
 
 export type LifecycleState = 'starting' | 'running' | 'stopping' | 'stopped'
 
-/** Milliseconds past the budget after which close goes on without what is still running. */
-const LAST_GRACE = ABORT_GRACE + 150
+/** Milliseconds past the budget after which close goes on without what is still running, and without backends that hang. */
+const ATTEMPTS_GRACE = ABORT_GRACE + 150
+const BACKENDS_GRACE = 1000
 
 export interface LifecycleContext {
   readonly queues: readonly Queue[]
@@ -81,23 +82,24 @@ export class Lifecycle {
   async #drain (): Promise<void> {
     const { backends, clock, idle, log, queues } = this.#context
     const timers: unknown[] = []
-    const after = (delay: number): Promise<'late'> => new Promise((resolve) => {
+    const pastBudget = (grace: number): Promise<'late'> => new Promise((resolve) => {
+      const delay = this.#deadline + grace - clock.monotonic()
       const timer = clock.setTimeout(() => resolve('late'), Math.min(Math.max(delay, 1), MAX_TIMEOUT))
       // Nothing else may hold the process until the close has said what it abandoned.
       ;(timer as Partial<NodeJS.Timeout>).ref?.()
       timers.push(timer)
     })
-    const remaining = this.#deadline - clock.monotonic()
-    const inTime = after(remaining)
-    if (this.#drainsQueued) await Promise.race([idle.wait(false).catch((err) => log.error({ err }, 'a backend cannot say what waits')), inTime])
+    const inTime = pastBudget(0)
+    if (this.#drainsQueued) await Promise.race([this.#nothingWaits(), inTime])
     const stopped = Promise.all(queues.map(({ worker }) => worker.stop()))
     if (await Promise.race([stopped, inTime]) === 'late') {
       this.#interruptAll()
-      if (await Promise.race([stopped, after(LAST_GRACE)]) === 'late') this.#logAbandoned()
+      if (await Promise.race([stopped, pastBudget(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
     }
+    for (const queue of queues) this.#countDiscarded(queue)
+    const closed = Promise.all([...backends].map((backend) => this.#close(backend)))
+    if (await Promise.race([closed, pastBudget(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
     for (const timer of timers) clock.clearTimeout(timer)
-    this.#countDiscarded()
-    await Promise.all([...backends].map((backend) => backend.close()))
     this.#state = 'stopped'
     idle.release()
   }
@@ -112,13 +114,31 @@ export class Lifecycle {
     }
   }
 
-  #countDiscarded (): void {
-    const { log, queues, registry } = this.#context
-    for (const { name, backend, delegates } of queues) {
-      const left = backend.abandon(name)
-      if (left.size === 0) continue
-      for (const [job, count] of left) (registry.find(job) ?? delegates).counters.discarded += count
-      log.warn({ queue: name, jobs: Object.fromEntries(left) }, 'jobs that were never finished are discarded with this process')
+  // A paused queue's jobs do not run, so nobody waits for them.
+  async #nothingWaits (): Promise<void> {
+    const { idle, log } = this.#context
+    try {
+      await idle.wait({ delayed: false, paused: false })
+    } catch (err) {
+      log.error({ err }, 'a backend cannot say what waits')
+    }
+  }
+
+  #countDiscarded (queue: Queue): void {
+    const { log, registry } = this.#context
+    const left = new Map<string, number>()
+    for (const envelope of queue.backend.abandon(queue.name)) {
+      (registry.definitionOf(envelope, queue) ?? queue.delegates).counters.discarded++
+      left.set(envelope.name, (left.get(envelope.name) ?? 0) + 1)
+    }
+    if (left.size > 0) log.warn({ queue: queue.name, jobs: Object.fromEntries(left) }, 'jobs that were never finished are discarded with this process')
+  }
+
+  async #close (backend: Backend): Promise<void> {
+    try {
+      await backend.close()
+    } catch (err) {
+      this.#context.log.error({ err, backend: backend.name }, 'the backend failed to close')
     }
   }
 }

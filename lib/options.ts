@@ -11,6 +11,8 @@ const fraction = { type: 'number', minimum: 0, maximum: 1 }
 const attempts = { type: 'integer', minimum: 1 }
 const path = { type: 'string', pattern: '^/[^?#\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
+// Fastify's default maxParamLength: a longer one could not be asked for at /jobs/:id.
+const id = { type: 'string', minLength: 1, maxLength: 100 }
 const MAX_CAPACITY = 10_000_000
 
 function object (properties: object, required: string[] = []) {
@@ -66,7 +68,7 @@ export const checkDefineOptions = optionsCheck(object({
 }))
 
 const enqueueProperties = {
-  id: name,
+  id,
   delay: milliseconds,
   runAt: { if: { kind: 'number' }, then: { type: 'number' }, else: { kind: 'Date' } },
   priority: { type: 'integer', minimum: -1000, maximum: 1000 },

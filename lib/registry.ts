@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { ValidateFunction } from 'ajv'
+import type { JobEnvelope } from '../types/job.ts'
 import type { JobDefinition, JobHandler } from '../types/jobs.ts'
 import type { BackoffFunction, DefineOptions } from '../types/options.ts'
 import { InvalidOptionsError, InvalidPayloadError, kindOf, UnknownJobError } from './errors.ts'
@@ -99,6 +100,11 @@ export class Registry {
 
   find (name: string): Definition | undefined {
     return this.#definitions.get(name)
+  }
+
+  /** What a job of that queue counts as and runs as; undefined when only another version of the app defines it. */
+  definitionOf ({ name, options }: JobEnvelope, { delegates }: Queue): Definition | undefined {
+    return options?.delegate === undefined ? this.#definitions.get(name) : delegates
   }
 
   all (): Iterable<Definition> {

@@ -99,7 +99,8 @@ export class Runtime {
   }
 
   #onDrop (queue: string, envelope: JobEnvelope): void {
-    const definition = envelope.options?.delegate === undefined ? this.definitionOf(envelope.name, queue) : this.queue(queue).delegates
+    const lane = this.queue(queue)
+    const definition = this.registry.definitionOf(envelope, lane) ?? lane.delegates
     definition.counters.dropped++
     this.#log.warn({ jobId: envelope.id, jobName: envelope.name, queue }, 'the queue is full, a job was dropped')
     this.hooks.tell('onDrop', definition, envelope)

@@ -6,7 +6,7 @@ import { UnknownJobError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
 import type { Queue } from './queue.ts'
-import type { Definition, Registry } from './registry.ts'
+import type { Registry } from './registry.ts'
 import { serializeError } from './retry-policy.ts'
 import { TimerHeap } from './timer-heap.ts'
 
@@ -86,9 +86,13 @@ export class Worker implements AttemptHost {
     this.#consumer?.resume()
   }
 
-  /** Takes nothing more; resolves when everything in flight is over. */
+  /** Takes nothing more; resolves when everything in flight is over. Never rejects. */
   async stop (): Promise<void> {
-    await this.#consumer?.stop()
+    try {
+      await this.#consumer?.stop()
+    } catch (err) {
+      this.log.error({ err, queue: this.#queue.name }, 'the backend failed to stop its consumer')
+    }
   }
 
   interruptAll (interruption: Interruption): void {
@@ -121,17 +125,13 @@ export class Worker implements AttemptHost {
   }) as Deliver
 
   #attempt (delivery: Delivery, settle: Settle): void {
-    const definition = this.#definitionOf(delivery)
+    const definition = this.#registry.definitionOf(delivery.envelope, this.#queue)
     if (definition === undefined) return settle(delivery, this.#refuse(delivery))
     const now = this.#handingOnAt ?? this.clock.monotonic()
     const attempt = new Attempt(this, definition, delivery, settle, now)
     this.#lastPickUp = now
     this.#attempts.push(attempt)
     attempt.run()
-  }
-
-  #definitionOf ({ envelope }: Delivery): Definition | undefined {
-    return envelope.options?.delegate === undefined ? this.#registry.find(envelope.name) : this.#queue.delegates
   }
 
   // Only an older or newer version of the app can have stored it: a person has to look.

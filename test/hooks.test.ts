@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { HookJob } from '../lib/index.ts'
-import { buildApp } from './helpers/app.ts'
+import { buildApp, turns } from './helpers/app.ts'
 
 t.test('hooks hear of a job with its payload, and one that throws or rejects does no harm', async (t) => {
   const app = await buildApp(t)
@@ -23,4 +23,28 @@ t.test('hooks hear of a job with its payload, and one that throws or rejects doe
   ])
   t.throws(() => app.jobs.addHook('onNothing' as 'onStart', () => {}), { code: 'FST_JOBS_INVALID_OPTIONS', message: /onNothing/ })
   t.throws(() => app.jobs.addHook('onStart', 'text' as never), { code: 'FST_JOBS_INVALID_OPTIONS', message: /onStart/ })
+})
+
+t.test('onEnqueue hears the payload even when the job is over by then', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 1, concurrency: 1, fullMode: 'dropOldest' } } })
+  const told: unknown[] = []
+  app.jobs.addHook('onEnqueue', ({ payload }) => { told.push(['enqueued', payload]) })
+  app.jobs.addHook('onDrop', ({ payload }) => { told.push(['dropped', payload]) })
+  app.jobs.define('work', async () => {})
+  await app.ready()
+  app.jobs.pause()
+  await app.jobs.enqueueMany(['a', 'b'].map((payload) => ({ job: 'work', payload })))
+  t.same(told, [['dropped', 'a'], ['enqueued', 'a'], ['enqueued', 'b']])
+})
+
+t.test('a hook that fails is logged with its name and its job, without the payload', async (t) => {
+  const lines: string[] = []
+  const app = await buildApp(t, {}, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
+  app.jobs.addHook('onEnqueue', async () => { throw new Error('no such table') })
+  app.jobs.define('work', async () => {})
+  const { id } = await app.jobs.enqueue('work', 'secret')
+  await turns()
+  t.equal(lines.length, 1)
+  t.match(JSON.parse(lines[0]!), { hook: 'onEnqueue', jobId: id, jobName: 'work', err: { message: 'no such table' } })
+  t.notMatch(lines[0]!, /secret/)
 })

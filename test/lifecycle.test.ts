@@ -352,6 +352,90 @@ t.test('delayed jobs and inline functions that never began are discarded under n
   t.equal(clock.pending, 0)
 })
 
+t.test("mode 'drainQueued' does not wait for what waits in a paused queue", async (t) => {
+  const { app, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 }, paused: {} }, shutdown: { mode: 'drainQueued' } })
+  const gate = deferred()
+  app.jobs.define('slow', () => gate.promise)
+  app.jobs.define('held', { queue: 'paused' }, async () => {})
+  await app.ready()
+  app.jobs.pause('paused')
+  await app.jobs.enqueue('held', 1)
+  await app.jobs.enqueue('slow', 1)
+  await app.jobs.enqueue('slow', 2)
+  await turns()
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  await closing
+  t.equal(metrics().value('jobs_succeeded_total', { job: 'slow' }), 2)
+  t.equal(metrics().value('jobs_discarded_total', { job: 'held' }), 1)
+})
+
+t.test("a queue that is paused while mode 'drainQueued' drains it is not waited for any longer", async (t) => {
+  const { app } = await observedApp(t, { queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
+  const gate = deferred()
+  app.jobs.define('slow', () => gate.promise)
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await app.jobs.enqueue('slow', 2)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  app.jobs.pause()
+  gate.resolve()
+  await closing
+  t.match(await app.jobs.status(), { queueDepth: 1 })
+})
+
+t.test('an inline function with the name of a job is not taken for that job', async (t) => {
+  const { app, metrics } = await observedApp(t)
+  app.jobs.define('report', async () => {})
+  await app.ready()
+  await app.jobs.enqueue(async () => {}, { name: 'report', delay: 60_000 })
+  await app.close()
+  t.equal(metrics().value('jobs_discarded_total', { job: 'report' }), 0)
+  t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
+})
+
+t.test('a backend that fails to stop or to close is logged, and the app is closed all the same', async (t) => {
+  const backend = memory()
+  const { consume } = backend
+  backend.consume = (...args) => Object.assign(consume.apply(backend, args), { stop: () => Promise.reject(new Error('stop failed')) })
+  backend.close = () => Promise.reject(new Error('close failed'))
+  const { app, lines } = await observedApp(t, { backend })
+  await app.ready()
+  await app.close()
+  t.match(await app.jobs.status(), { isStopped: true })
+  const errors = lines.map(({ err }) => (err as Error).message)
+  t.ok(errors.includes('stop failed'))
+  t.ok(errors.includes('close failed'))
+})
+
+t.test('a backend that hangs while it closes holds the app for a second past the budget, not longer', async (t) => {
+  const backend = Object.assign(memory(), { close: () => new Promise<void>(() => {}) })
+  const { app, clock, lines } = await observedApp(t, { backend, shutdown: { timeout: 1000 } })
+  await app.ready()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(1999)
+  t.equal(await now(closing), 'pending')
+  await clock.advance(1)
+  t.not(await now(closing), 'pending')
+  t.match(lines, [{ level: 50, msg: /still closing/ }])
+  t.match(await app.jobs.status(), { isStopped: true })
+})
+
+t.test("a backend that cannot say what waits is not waited for in mode 'drainQueued'", async (t) => {
+  const backend = memory()
+  const { app, lines } = await observedApp(t, { backend, shutdown: { mode: 'drainQueued' } })
+  await app.ready()
+  const { stats } = backend
+  backend.stats = () => Promise.reject(new Error('connection refused'))
+  await app.close()
+  backend.stats = stats
+  t.match(lines.find(({ msg }) => msg.includes('cannot say')), { err: { message: 'connection refused' } })
+})
+
 t.test('five hundred apps start, work and stop without a hang', { timeout: 60_000 }, async (t) => {
   let ran = 0
   for (let round = 0; round < 10; round++) {
@@ -371,7 +455,7 @@ t.test('five hundred apps start, work and stop without a hang', { timeout: 60_00
 t.test('a second start does nothing, and neither does a start after the stop', async (t) => {
   let started = 0
   const worker = { start () { started++ }, async stop () {}, interruptAll () {}, running: () => [], inFlight: 0 }
-  const backend = Object.assign(memory(), { abandon: () => new Map() })
+  const backend = Object.assign(memory(), { abandon: () => [] })
   const lifecycle = new Lifecycle({
     queues: [{ name: 'default', backend, worker }],
     registry: { close () {} },

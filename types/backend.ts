@@ -60,6 +60,8 @@ export interface EnqueueResult {
 export interface QueueStats {
   /** Ready to run and not yet taken. */
   readonly waiting: number
+  /** When the job that has waited longest fell due, milliseconds since the epoch; absent when none waits or nobody knows. */
+  readonly waitingSince?: number
   /** Not due yet: delayed jobs and retries. */
   readonly delayed: number
   readonly active: number
@@ -81,6 +83,8 @@ export interface Delivery {
   readonly envelope: JobEnvelope
   /** Aborted when the lease is lost; absent where there is no lease to lose. */
   readonly signal?: AbortSignal
+  /** When this attempt fell due, milliseconds since the epoch; absent: when the job was enqueued, or its `runAt`. */
+  readonly dueAt?: number
   /** Milliseconds since the epoch at the handing-over; absent: the worker reads the clock. */
   readonly startedAt?: number
   /** Stores what the handler reported; absent where the backend cannot. */
@@ -116,8 +120,8 @@ export interface Backend {
   offer? (queue: string, job: JobEnvelope): EnqueueResult | undefined
   consume (queue: string, options: { concurrency: number }, deliver: Deliver): Consumer
   stats (queue: string): QueueStats | Promise<QueueStats>
-  /** Names of the jobs that end with the process, counted; an empty map where jobs are durable. */
-  abandon (queue: string): Map<string, number>
+  /** The jobs that end with the process; none where they are durable. */
+  abandon (queue: string): Iterable<JobEnvelope>
   close (): Promise<void>
 
   /** Present where `capabilities.inspect`. */

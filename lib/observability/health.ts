@@ -1,6 +1,8 @@
+import type { QueueStats } from '../../types/backend.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Queue } from '../queue.ts'
 import type { Runtime } from '../runtime.ts'
+import type { Worker } from '../worker.ts'
 
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy'
 
@@ -23,20 +25,27 @@ export async function readiness (runtime: Runtime, thresholds: Thresholds): Prom
 
 async function queueFindings (queue: Queue, { degraded, unhealthy, stalledAfter }: Thresholds): Promise<Finding[]> {
   const { name, backend, settings: { capacity }, worker } = queue
-  let waiting: number
+  let stats: QueueStats
   try {
-    waiting = (await backend.stats(name)).waiting
+    stats = await backend.stats(name)
   } catch {
     return [['unhealthy', `backend '${backend.name}' of queue '${name}' is out of reach`]]
   }
   const findings: Finding[] = []
-  const depth = waiting / capacity
-  if (depth >= unhealthy) findings.push(['unhealthy', `queue '${name}' is nearly full: ${waiting} of ${capacity}`])
-  else if (depth > degraded) findings.push(['degraded', `queue '${name}' is filling: ${waiting} of ${capacity}`])
-  if (waiting > 0 && worker.sinceLastPickUp >= stalledAfter) {
-    findings.push(['unhealthy', `queue '${name}' is stalled: jobs wait and none was picked up for ${Math.floor(worker.sinceLastPickUp)} ms`])
+  // Delayed jobs and retries hold room too: an enqueue finds as little as if they waited.
+  const depth = stats.waiting + stats.delayed
+  if (depth / capacity >= unhealthy) findings.push(['unhealthy', `queue '${name}' is nearly full: ${depth} of ${capacity}`])
+  else if (depth / capacity > degraded) findings.push(['degraded', `queue '${name}' is filling: ${depth} of ${capacity}`])
+  const stalledFor = worker.paused ? 0 : stalledMilliseconds(stats, worker)
+  if (stalledFor >= stalledAfter) {
+    findings.push(['unhealthy', `queue '${name}' is stalled: jobs wait and none was picked up for ${Math.floor(stalledFor)} ms`])
   }
   return findings
+}
+
+// A queue without work picks nothing up either: the wait counts from when there was some.
+function stalledMilliseconds ({ waiting, waitingSince = -Infinity }: QueueStats, { clock, sinceLastPickUp }: Worker): number {
+  return waiting === 0 ? 0 : Math.min(sinceLastPickUp, clock.now() - waitingSince)
 }
 
 function worst (findings: readonly Finding[]): HealthStatus {

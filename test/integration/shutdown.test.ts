@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { Agent, get, type IncomingMessage } from 'node:http'
+import dns from 'node:dns'
 import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
@@ -92,6 +94,35 @@ t.test('a new request on a kept-alive socket while the app closes gets 503 with 
   gate.resolve()
   t.match(await slow, { status: 200, body: 'done' }, 'the one in flight is served to its end')
   agent.destroy()
+  await closing
+})
+
+t.test('every address of localhost tells when to come back while the app closes', async (t) => {
+  const app = await buildApp(t, {}, { keepAliveTimeout: 500 })
+  const gate = deferred()
+  app.get('/fast', async () => 'fast')
+  app.addHook('preClose', () => gate.promise)
+  const { lookup } = dns
+  t.teardown(() => { dns.lookup = lookup })
+  // As where localhost has an IPv6 address too: Fastify opens a server for each.
+  dns.lookup = ((host: string, options: { all?: boolean }, ...rest: [(error: null, addresses: object[]) => void]) => {
+    if (host !== 'localhost' || !options.all) return lookup(host, options, ...rest as [never])
+    rest[0](null, [{ address: '127.0.0.1', family: 4 }, { address: '127.0.0.2', family: 4 }])
+  }) as unknown as typeof lookup
+  await app.listen({ host: 'localhost', port: 0 })
+  const hosts = app.addresses() as AddressInfo[]
+  t.equal(hosts.length, 2)
+  const elsewhere = await listeningApp(t, {}, (other) => { other.get('/fast', async () => 'fast') })
+  const closing = app.close()
+  while (!(await app.jobs.status()).isStopping) await turns(1)
+  for (const { address, port } of hosts) {
+    const [response] = await once(get({ host: address, port, path: '/fast' }), 'response') as [IncomingMessage]
+    t.equal(response.statusCode, 503, address)
+    t.equal(response.headers['retry-after'], '5', address)
+    response.resume()
+  }
+  t.notOk((await request(elsewhere, '/fast')).headers['retry-after'], 'another app of the process is not concerned')
+  gate.resolve()
   await closing
 })
 

@@ -61,6 +61,9 @@ t.test('unhealthy when jobs wait and none was picked up for stalledAfter, health
   await clock.advance(60_000)
   t.match(await readinessOf(app), { code: 200, status: 'healthy' }, 'nothing waits')
   await app.jobs.enqueue('stuck', 2)
+  await clock.advance(59_999)
+  t.match(await readinessOf(app), { code: 200, status: 'healthy' }, 'while there was nothing to pick up, nothing was stalled')
+  await clock.advance(1)
   t.same(await readinessOf(app), {
     code: 503, status: 'unhealthy', reasons: ["queue 'default' is stalled: jobs wait and none was picked up for 60000 ms"]
   })
@@ -69,16 +72,40 @@ t.test('unhealthy when jobs wait and none was picked up for stalledAfter, health
   t.match(await readinessOf(app), { code: 200, status: 'healthy' })
 })
 
-t.test('stalledAfter can be set, and counts from the resume of a paused queue', async (t) => {
+t.test('a queue that somebody paused is not stalled; stalledAfter counts from its resume', async (t) => {
   const clock = new ManualClock()
-  const app = await pausedApp(t, { clock, health: { stalledAfter: 500 } })
+  const backend = memory()
+  // Its workers are resumed and hang.
+  const { consume } = backend
+  backend.consume = (...args) => Object.assign(consume.apply(backend, args), { resume () {} })
+  const app = await pausedApp(t, { clock, backend, health: { stalledAfter: 500 } })
   await fill(app, 1)
+  await clock.advance(10_000)
+  t.match(await readinessOf(app), { code: 200, status: 'healthy' })
+  app.jobs.resume()
   await clock.advance(499)
-  t.match(await readinessOf(app), { status: 'healthy' })
+  t.match(await readinessOf(app), { code: 200, status: 'healthy' })
   await clock.advance(1)
   t.match(await readinessOf(app), { code: 503, status: 'unhealthy', reasons: [/stalled.*500 ms/] })
-  app.jobs.resume()
-  t.match(await readinessOf(app), { status: 'healthy' })
+})
+
+t.test('where a backend cannot say since when jobs wait, the last pick-up alone counts', async (t) => {
+  const clock = new ManualClock()
+  const backend = Object.assign(memory(), { stats: () => ({ waiting: 1, delayed: 0, active: 0, dead: 0 }) })
+  const app = await buildApp(t, { clock, backend })
+  await app.ready()
+  await clock.advance(59_999)
+  t.match(await readinessOf(app), { code: 200 })
+  await clock.advance(1)
+  t.match(await readinessOf(app), { code: 503, reasons: [/stalled/] })
+})
+
+t.test('delayed jobs and retries hold room, so they count', async (t) => {
+  const app = await buildApp(t, { clock: new ManualClock(), queues: { default: { capacity: 10 } } })
+  app.jobs.define('any', async () => {})
+  await app.ready()
+  for (let n = 0; n < 10; n++) await app.jobs.enqueue('any', n, { delay: 1000 })
+  t.match(await readinessOf(app), { code: 503, reasons: ["queue 'default' is nearly full: 10 of 10"] })
 })
 
 t.test('unhealthy in every state but running', async (t) => {

@@ -123,6 +123,22 @@ t.test('histograms are cumulative, agree with their counts, and are in seconds',
   t.equal(found.value('jobs_wait_seconds_sum', labels), 4)
 })
 
+t.test('a retry, a delayed job and a dead letter that is run again wait from when they fell due', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, retry: { attempts: 2, backoff: () => 5000 } })
+  app.jobs.define('flaky', async () => { throw new Error('again') })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('flaky', 1, { delay: 60_000 })
+  await clock.advance(60_000)
+  await clock.advance(5000)
+  await clock.advance(3_600_000)
+  t.equal(await app.jobs.deadLetters.retry(id), true)
+  await turns()
+  const found = await scrape(app)
+  t.equal(found.value('jobs_wait_seconds_count', { job: 'flaky' }), 3)
+  t.equal(found.value('jobs_wait_seconds_sum', { job: 'flaky' }), 0)
+})
+
 t.test('no id ever is in a label', async (t) => {
   const { app, ids } = await busyApp(t)
   const { body } = await app.inject('/metrics')

@@ -37,6 +37,7 @@ class MemoryBackend implements Backend {
       this.#queues.set(settings.name, new MemoryQueue(settings, {
         clock,
         records: this.#records,
+        storePayloads: this.#serialize,
         onDrop,
         onDeadLetterLost ({ envelope: { id, name } }) {
           log.warn({ jobId: id, jobName: name, queue: settings.name }, 'too many dead letters, the oldest one is forgotten')
@@ -101,8 +102,8 @@ class MemoryBackend implements Backend {
     return record !== undefined && record.queue.cancel(record)
   }
 
-  abandon (queue: string): Map<string, number> {
-    return this.#queue(queue).abandon()
+  abandon (queue: string): Iterable<JobEnvelope> {
+    return this.#queue(queue).unfinished()
   }
 
   async close (): Promise<void> {

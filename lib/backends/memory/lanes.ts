@@ -62,6 +62,15 @@ export class Lanes {
     return this.#lowestFresh()?.last
   }
 
+  /** When the fresh job that has waited longest fell due. */
+  get waitingSince (): number | undefined {
+    let since: number | undefined
+    for (const { fresh: { first } } of this.#lanes) {
+      if (first !== undefined && (since === undefined || first.dueAt < since)) since = first.dueAt
+    }
+    return since
+  }
+
   remove (record: MemoryRecord): void {
     this.#removeFrom(this.#lane(record.priority), record)
   }

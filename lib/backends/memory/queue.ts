@@ -11,6 +11,8 @@ import type { RecordIndex } from './record-index.ts'
 export interface QueueContext {
   readonly clock: Clock
   readonly records: RecordIndex
+  /** Every attempt gets the payload as it was enqueued, whatever an earlier one did to it. */
+  readonly storePayloads: boolean
   onDrop (queue: string, envelope: JobEnvelope): void
   onDeadLetterLost (record: MemoryRecord): void
 }
@@ -51,7 +53,13 @@ export class MemoryQueue {
 
   stats (): QueueStats {
     // A due retry counts as delayed until it is taken: waiting jobs never exceed the capacity.
-    return { waiting: this.#ready.fresh, delayed: this.#delayed.size + this.#ready.returned, active: this.#active, dead: this.#dead.size }
+    return {
+      waiting: this.#ready.fresh,
+      waitingSince: this.#ready.waitingSince,
+      delayed: this.#delayed.size + this.#ready.returned,
+      active: this.#active,
+      dead: this.#dead.size
+    }
   }
 
   /** Takes a job when there is room and nobody waits for it. */
@@ -60,8 +68,7 @@ export class MemoryQueue {
   }
 
   enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
-    if (this.#producers.size === 0 && jobs.length <= this.#room) return Promise.resolve(this.#admitAll(jobs))
-    if (jobs.every((job) => this.#existing(job) !== undefined)) return Promise.resolve(this.#admitAll(jobs))
+    if (this.#producers.size === 0 ? this.#fits(jobs) : this.#areDuplicates(jobs)) return Promise.resolve(this.#admitAll(jobs))
     switch (this.settings.fullMode) {
       case 'wait': return this.#wait(jobs, signal)
       case 'reject': return Promise.reject(this.#fullError(''))
@@ -79,6 +86,7 @@ export class MemoryQueue {
     const record = this.#ready.take()
     if (record === undefined) return undefined
     record.started(now)
+    if (this.#context.storePayloads) record.storePayload()
     this.#active++
     if (this.#producers.size > 0) this.#promote()
     return record
@@ -90,6 +98,7 @@ export class MemoryQueue {
 
   settle (record: MemoryRecord, outcome: Outcome, now: number): void {
     this.#active--
+    record.restorePayload()
     switch (outcome.type) {
       case 'succeeded':
       case 'cancelled':
@@ -135,7 +144,7 @@ export class MemoryQueue {
       if (record.rare?.expiry !== undefined) this.#uniqueExpiry.remove(record.rare.expiry)
     }
     this.#dead.remove(record)
-    record.revived(this.#room > 0)
+    record.revived(this.#room > 0, this.#context.clock.now())
     this.#makeReady(record)
     return true
   }
@@ -147,13 +156,10 @@ export class MemoryQueue {
     return true
   }
 
-  /** Counts, by name, what is left, and lets go of it. */
-  abandon (): Map<string, number> {
-    const left = new Map<string, number>()
+  * unfinished (): Generator<JobEnvelope> {
     for (const jobs of [this.#ready, this.#delayed.items()]) {
-      for (const { envelope: { name } } of jobs) left.set(name, (left.get(name) ?? 0) + 1)
+      for (const { envelope } of jobs) yield envelope
     }
-    return left
   }
 
   close (): void {
@@ -170,6 +176,7 @@ export class MemoryQueue {
     if (existing !== undefined) return { id: existing.envelope.id, status: 'duplicate' }
     const record = new MemoryRecord(this, job)
     this.#remember(record)
+    if (job.options?.uniqueKey !== undefined) this.#unique.set(job.options.uniqueKey, record)
     const runAt = job.options?.runAt
     const now = runAt === undefined ? 0 : this.#context.clock.now()
     if (runAt !== undefined && runAt > now) {
@@ -183,13 +190,22 @@ export class MemoryQueue {
 
   #existing ({ id, options }: JobEnvelope): MemoryRecord | undefined {
     if (options === undefined) return undefined
-    return (options.givenId && this.#context.records.find(id)) || (options.uniqueKey === undefined ? undefined : this.#unique.get(options.uniqueKey))
+    const holder = options.uniqueKey === undefined ? undefined : this.#unique.get(options.uniqueKey)
+    if (holder !== undefined || !options.givenId) return holder
+    const namesake = this.#context.records.find(id)
+    return namesake === undefined || namesake.neverRan ? undefined : namesake
   }
 
   #remember (record: MemoryRecord): void {
-    const { options } = record.envelope
+    const { id, options } = record.envelope
+    if (options?.givenId) this.#context.records.find(id)?.forget()
     this.#context.records.add(record)
-    if (options?.uniqueKey !== undefined) this.#unique.set(options.uniqueKey, record)
+  }
+
+  /** A job that was dropped or cancelled gives its id to the next one. */
+  forget (record: MemoryRecord): void {
+    this.#finished.remove(record)
+    this.#context.records.remove(record)
   }
 
   #wait (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
@@ -198,15 +214,24 @@ export class MemoryQueue {
   }
 
   #promote (): void {
-    for (let jobs = this.#producers.firstJobs; jobs !== undefined && jobs.length <= this.#room; jobs = this.#producers.firstJobs) {
+    for (let jobs = this.#producers.firstJobs; jobs !== undefined && this.#fits(jobs); jobs = this.#producers.firstJobs) {
       this.#producers.admitFirst(this.#admitAll(jobs))
     }
+  }
+
+  #fits (jobs: readonly JobEnvelope[]): boolean {
+    return jobs.length <= this.#room || this.#areDuplicates(jobs)
+  }
+
+  // They take no room.
+  #areDuplicates (jobs: readonly JobEnvelope[]): boolean {
+    return jobs.every((job) => this.#existing(job) !== undefined)
   }
 
   #dropWrite (job: JobEnvelope): EnqueueResult {
     if (this.#room > 0 || this.#existing(job) !== undefined) return this.#admit(job)
     const record = new MemoryRecord(this, job)
-    this.#context.records.add(record)
+    this.#remember(record)
     this.#drop(record)
     return { id: job.id, status: 'dropped' }
   }
@@ -248,6 +273,7 @@ export class MemoryQueue {
   #finish (record: MemoryRecord, state: JobState, now: number): void {
     record.finished(state, now)
     record.envelope.payload = undefined
+    if (record.rare !== undefined) record.rare.stored = undefined
     this.#endUniqueness(record)
     this.#keep(this.#finished, record, this.settings.history)
   }
@@ -271,7 +297,7 @@ export class MemoryQueue {
   #endUniqueness (record: MemoryRecord): void {
     const options = record.envelope.options
     if (options?.uniqueKey === undefined) return
-    if (options.uniqueFor !== undefined && options.uniqueFor > 0) (record.rare ??= {}).expiry = this.#uniqueExpiry.add(options.uniqueFor, record)
+    if (options.uniqueFor !== undefined && options.uniqueFor > 0 && !record.neverRan) (record.rare ??= {}).expiry = this.#uniqueExpiry.add(options.uniqueFor, record)
     else this.#releaseKey(record)
   }
 

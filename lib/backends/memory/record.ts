@@ -22,7 +22,15 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   #finishedAfter = NEVER
   #attempt = 0
   /** What few jobs have. */
-  rare: { timer?: Timer<MemoryRecord>, expiry?: Timer<MemoryRecord>, runAt?: number, progress?: number, error?: SerializedError } | undefined = undefined
+  rare: {
+    timer?: Timer<MemoryRecord>
+    expiry?: Timer<MemoryRecord>
+    runAt?: number
+    progress?: number
+    error?: SerializedError
+    /** The payload as JSON, while a handler may be changing the object. */
+    stored?: string
+  } | undefined = undefined
 
   constructor (queue: MemoryQueue, envelope: JobEnvelope) {
     this.queue = queue
@@ -33,12 +41,25 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
     return this.envelope.options?.priority ?? 0
   }
 
+  /** It ended without having been worked on, or not to its end: nothing keeps it from being enqueued again. */
+  get neverRan (): boolean {
+    return this.state === 'dropped' || this.state === 'cancelled'
+  }
+
+  forget (): void {
+    this.queue.forget(this)
+  }
+
   /** It was admitted before: it waits for another attempt, not for its first. */
   get returned (): boolean {
     return this.#startedAfter !== NEVER
   }
 
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, as every time here. */
+  get dueAt (): number {
+    return this.rare?.runAt ?? this.envelope.options?.runAt ?? this.envelope.enqueuedAt
+  }
+
   get startedAt (): number | undefined {
     return this.returned ? this.envelope.enqueuedAt + this.#startedAfter : undefined
   }
@@ -47,7 +68,6 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
     this.state = 'active'
     this.#attempt = this.envelope.attempt
     this.#startedAfter = Math.max(0, now - this.envelope.enqueuedAt)
-    if (this.rare !== undefined) this.rare.runAt = undefined
   }
 
   finished (state: JobState, now: number): void {
@@ -61,13 +81,21 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   }
 
   /** Starts over, as a fresh job or, where there is no room for one, as a returned one. */
-  revived (fresh: boolean): void {
+  revived (fresh: boolean, now: number): void {
     if (fresh) this.#startedAfter = NEVER
     this.state = 'waiting'
     this.envelope.attempt = 1
     this.#attempt = 0
     this.#finishedAfter = NEVER
-    this.rare = undefined
+    this.rare = { runAt: now }
+  }
+
+  storePayload (): void {
+    (this.rare ??= {}).stored = JSON.stringify(this.envelope.payload)
+  }
+
+  restorePayload (): void {
+    if (this.rare?.stored !== undefined) this.envelope.payload = JSON.parse(this.rare.stored)
   }
 
   progress (value: number): void {
@@ -85,7 +113,7 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
       attempt: this.#attempt,
       attempts: envelope.options?.attempts,
       enqueuedAt,
-      runAt: rare?.runAt,
+      runAt: this.state === 'waiting' || this.state === 'delayed' ? rare?.runAt : undefined,
       startedAt: this.startedAt,
       finishedAt: this.#finishedAfter === NEVER ? undefined : enqueuedAt + this.#finishedAfter,
       progress: rare?.progress,

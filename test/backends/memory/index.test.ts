@@ -35,6 +35,21 @@ t.test('memory({ serialize: true }) gives the handler a copy', async (t) => {
   t.same(seen, [{ when: '1970-01-01T00:00:00.000Z', list: [1] }, null])
 })
 
+t.test('memory({ serialize: true }) gives every attempt the payload as it was enqueued, and keeps it so as a dead letter', async (t) => {
+  const app = await buildApp(t, { backend: memory({ serialize: true }), retry: { attempts: 3, backoff: () => 0 } })
+  const seen: unknown[] = []
+  app.jobs.define('work', async (payload: { list: number[] }) => {
+    seen.push([...payload.list])
+    payload.list.push(2)
+    throw new Error('again')
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', { list: [1] })
+  await app.jobs.idle({ delayed: true })
+  t.same(seen, [[1], [1], [1]])
+  t.match(await app.jobs.deadLetters.list(), [{ payload: { list: [1] } }])
+})
+
 t.test('memory() gives the handler the very object that was enqueued', async (t) => {
   const app = await buildApp(t, { backend: memory() })
   const payload = { cyclic: undefined as unknown, big: 1n }

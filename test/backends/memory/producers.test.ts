@@ -179,3 +179,18 @@ t.test('with a slot running and the queue full, a producer gets the room of the 
   await app.jobs.idle()
   t.same(admitted, [3])
 })
+
+t.test('a producer whose job has become a duplicate needs no room', async (t) => {
+  const { app, depth } = await pausedApp(t, { capacity: 2 })
+  const first = await app.jobs.enqueue('work', 1)
+  await app.jobs.enqueue('work', 2)
+  const admitted: unknown[] = []
+  const [a, b] = [app.jobs.enqueue('work', 3, { uniqueKey: 'k' }), app.jobs.enqueue('work', 4, { uniqueKey: 'k' })]
+  noted(admitted, 'first of the key', a)
+  noted(admitted, 'duplicate', b)
+  await app.jobs.cancel(first.id)
+  await turns()
+  t.same(admitted, ['first of the key', 'duplicate'])
+  t.match(await b, { id: (await a).id, status: 'duplicate' })
+  t.equal(await depth(), 2)
+})

@@ -356,3 +356,32 @@ t.test('an attempt that shutdown cuts off is released', async (t) => {
   await app.close()
   t.match(await app.jobs.get(job.id), { state: 'waiting', attempt: 0 })
 })
+
+t.test('an id whose job was dropped or cancelled is free again, and so is its unique key', async (t) => {
+  const { app, add, run, seen, state } = await pausedApp(t, { capacity: 1, fullMode: 'dropWrite' })
+  await add('first')
+  const options = { id: 'order-1', uniqueKey: 'order', uniqueFor: 60_000 }
+  t.equal((await add('dropped', options)).status, 'dropped')
+  t.equal((await add('dropped again', options)).status, 'dropped')
+  await run()
+  t.equal((await add('taken', options)).status, 'enqueued')
+  t.equal(await app.jobs.cancel('order-1'), true)
+  t.equal(await state('order-1'), 'cancelled')
+  t.equal((await add('taken again', options)).status, 'enqueued')
+  await run()
+  t.same(seen, ['first', 'taken again'])
+  t.equal((await add('too late', options)).status, 'duplicate')
+})
+
+t.test('an id is one for all queues of a backend', async (t) => {
+  const app = await buildApp(t, { queues: { a: {}, b: {} } })
+  app.jobs.define('in-a', { queue: 'a' }, async () => {})
+  app.jobs.define('in-b', { queue: 'b' }, async () => {})
+  await app.ready()
+  app.jobs.pause()
+  await app.jobs.enqueue('in-a', 1, { id: 'one' })
+  t.equal((await app.jobs.enqueue('in-b', 1, { id: 'one' })).status, 'duplicate')
+  await app.jobs.cancel('one')
+  t.equal((await app.jobs.enqueue('in-b', 1, { id: 'one' })).status, 'enqueued')
+  t.match(await app.jobs.get('one'), { queue: 'b' })
+})
