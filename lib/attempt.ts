@@ -4,9 +4,10 @@ import type { Clock, Delivery, Outcome } from '../types/backend.ts'
 import type { DelegateHandler, JobContext } from '../types/jobs.ts'
 import type { JobInfo } from '../types/job.ts'
 import { maxAttempts } from './envelope.ts'
-import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, toError } from './errors.ts'
+import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, nonRetryable, toError } from './errors.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
 import type { Linked } from './linked-list.ts'
+import { logError } from './log-error.ts'
 import type { Definition } from './registry.ts'
 import { outcomeOf } from './retry-policy.ts'
 import type { Timer, TimerHeap } from './timer-heap.ts'
@@ -164,9 +165,17 @@ export class Attempt implements JobContext, Linked<Attempt> {
   #callHandler (): unknown {
     const { definition } = this
     const { payload, options } = this.#delivery.envelope
-    if (this.#host.recheckPayloads) definition.checkPayload(payload)
+    if (this.#host.recheckPayloads) this.#recheckPayload(payload)
     if (definition.handler === undefined) return (options!.delegate as DelegateHandler).call(definition.instance, this)
     return definition.handler.call(definition.instance, payload, this)
+  }
+
+  #recheckPayload (payload: unknown): void {
+    try {
+      this.definition.checkPayload(payload)
+    } catch (error) {
+      throw nonRetryable(error)
+    }
   }
 
   #finish (ending: Ending): void {
@@ -212,16 +221,16 @@ export class Attempt implements JobContext, Linked<Attempt> {
       retryable: definition.retryable,
       backoff: definition.backoff,
       now: this.#host.clock.now(),
-      onPolicyError: (err) => this.log.error({ err }, "the job's retry policy failed, the default applies")
+      onPolicyError: (problem) => logError(this.log, 'error', problem, {}, "the job's retry policy failed, the default applies")
     })
     counters.failed++
     if (outcome.type === 'retry') {
       counters.retried++
-      this.log.warn({ err: error, runAt: outcome.runAt }, 'the attempt failed and will be retried')
+      logError(this.log, 'warn', error, { runAt: outcome.runAt }, 'the attempt failed and will be retried')
       this.#host.hooks.tell('onRetry', definition, envelope, error, outcome.runAt)
     } else {
       counters.deadLettered++
-      this.log.error({ err: error }, 'the job failed and is a dead letter now')
+      logError(this.log, 'error', error, {}, 'the job failed and is a dead letter now')
       this.#host.hooks.tell('onDeadLetter', definition, envelope, error)
     }
     return outcome
@@ -230,8 +239,8 @@ export class Attempt implements JobContext, Linked<Attempt> {
   async #disposeScope (scope: AwilixContainer): Promise<void> {
     try {
       await scope.dispose()
-    } catch (err) {
-      this.log.error({ err }, "disposing the attempt's scope failed")
+    } catch (thrown) {
+      logError(this.log, 'error', thrown, {}, "disposing the attempt's scope failed")
     }
   }
 

@@ -1,10 +1,12 @@
 import createError from '@fastify/error'
+import type { SerializedError } from '../types/job.ts'
 
 export const StoppingError = createError('FST_JOBS_STOPPING',
   "The app is stopping, job '%s' was not enqueued; try again on another instance", 503)
 export const QueueFullError = createError('FST_JOBS_QUEUE_FULL',
   "Queue '%s' is full (capacity %s)%s; try again later, raise its capacity or choose another fullMode", 503)
-export const BackendUnavailableError = createError('FST_JOBS_BACKEND_UNAVAILABLE', "Backend '%s' of queue '%s' cannot be reached", 503)
+export const BackendUnavailableError = createError('FST_JOBS_BACKEND_UNAVAILABLE',
+  "Backend '%s' of queue '%s' cannot be reached; see the cause, check its address and that it runs", 503)
 export const InvalidPayloadError = createError('FST_JOBS_INVALID_PAYLOAD', "Invalid payload for job '%s': %s", 400)
 export const PayloadTooLargeError = createError('FST_JOBS_PAYLOAD_TOO_LARGE',
   "The payload of job '%s' has %s bytes, more than the %s allowed; store the data elsewhere and enqueue a reference, or raise maxPayloadBytes", 413)
@@ -43,6 +45,11 @@ export class NonRetryableError extends Error {
   readonly [NON_RETRYABLE] = true
 }
 
+/** Marks an error of our own: another attempt would meet it again. */
+export function nonRetryable (error: unknown): unknown {
+  return Object.assign(error as Error, { [NON_RETRYABLE]: true })
+}
+
 const MAX_CAUSES = 10
 
 export function isNonRetryable (error: unknown): boolean {
@@ -59,14 +66,27 @@ export function isNonRetryable (error: unknown): boolean {
 
 /** What was thrown, as an Error: handlers can throw anything. */
 export function toError (thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown
   let text: string
   try {
+    if (thrown instanceof Error) return thrown
     text = typeof thrown === 'string' ? thrown : `${kindOf(thrown)} was thrown: ${String(thrown)}`
   } catch {
     text = `${kindOf(thrown)} was thrown`
   }
   return new Error(text, { cause: thrown })
+}
+
+export function serializeError (error: Error & { code?: unknown }): SerializedError {
+  try {
+    return {
+      name: String(error.name),
+      message: String(error.message),
+      ...(typeof error.code === 'string' && { code: error.code }),
+      ...(typeof error.stack === 'string' && { stack: error.stack })
+    }
+  } catch {
+    return { name: 'Error', message: 'The error cannot be read: one of its properties throws' }
+  }
 }
 
 /** A value for a message: numbers and booleans as they are, of everything else only the kind. */

@@ -3,6 +3,7 @@ import type { HookJob, JobHooks } from '../types/jobs.ts'
 import type { JobEnvelope } from '../types/job.ts'
 import { InvalidOptionsError, kindOf } from './errors.ts'
 import { maxAttempts } from './envelope.ts'
+import { logError } from './log-error.ts'
 import type { Definition } from './registry.ts'
 
 const NAMES = ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter', 'onDrop'] as const
@@ -37,7 +38,7 @@ export class Hooks {
     try {
       await (hook as (...args: unknown[]) => unknown).call(this.#instance, job, ...rest)
     } catch (err) {
-      this.#instance.log.error({ err, jobId: job.id, jobName: job.name, hook: name }, 'a job hook failed')
+      logError(this.#instance.log, 'error', err, { jobId: job.id, jobName: job.name, hook: name }, 'a job hook failed')
     }
   }
 }

@@ -1,7 +1,6 @@
 import type { Outcome } from '../types/backend.ts'
-import type { SerializedError } from '../types/job.ts'
 import type { BackoffFunction, BackoffOptions, RetryOptions } from '../types/options.ts'
-import { isNonRetryable } from './errors.ts'
+import { isNonRetryable, serializeError } from './errors.ts'
 
 export interface RetryPolicy {
   readonly attempts: number
@@ -65,17 +64,4 @@ function backoffDelay (thrown: unknown, { attempt, backoff, onPolicyError }: Fai
     onPolicyError(error)
   }
   return fallback(attempt, thrown)
-}
-
-export function serializeError (error: Error & { code?: unknown }): SerializedError {
-  try {
-    return {
-      name: String(error.name),
-      message: String(error.message),
-      ...(typeof error.code === 'string' && { code: error.code }),
-      ...(typeof error.stack === 'string' && { stack: error.stack })
-    }
-  } catch {
-    return { name: 'Error', message: 'The error cannot be read: one of its properties throws' }
-  }
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { JobEnvelope } from '../types/job.ts'
-import { UnknownQueueError } from './errors.ts'
+import { BackendUnavailableError, UnknownQueueError } from './errors.ts'
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
@@ -11,6 +11,11 @@ import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
 import { PayloadCompiler } from './validation.ts'
 import { Worker } from './worker.ts'
+
+function openingError (error: unknown, backend: Backend, queues: readonly QueueSettings[]): unknown {
+  if (String((error as { code?: unknown } | null)?.code).startsWith('FST_JOBS_')) return error
+  return new BackendUnavailableError(backend.name, queues.map(({ name }) => name).join("', '"), { cause: error })
+}
 
 /** One app's background work: everything that one registration of the plugin owns. */
 export class Runtime {
@@ -95,7 +100,13 @@ export class Runtime {
       stopping: this.lifecycle.stopping,
       onDrop: (queue: string, envelope: JobEnvelope) => this.#onDrop(queue, envelope)
     }
-    await Promise.all([...settings].map(([backend, queues]) => backend.open({ ...context, queues })))
+    await Promise.all([...settings].map(async ([backend, queues]) => {
+      try {
+        await backend.open({ ...context, queues })
+      } catch (error) {
+        throw openingError(error, backend, queues)
+      }
+    }))
   }
 
   #onDrop (queue: string, envelope: JobEnvelope): void {

@@ -2,12 +2,11 @@ import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backend.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
-import { UnknownJobError } from './errors.ts'
+import { serializeError, UnknownJobError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
-import { serializeError } from './retry-policy.ts'
 import { TimerHeap } from './timer-heap.ts'
 
 export interface WorkerContext {

@@ -23,6 +23,58 @@ t.test('whatever a handler throws, only its job fails and the worker goes on', a
   t.same(unhandled, [])
 })
 
+t.test('an error that cannot be read fails its job only, and is logged as far as it can be', async (t) => {
+  const lines: any[] = []
+  const app = await buildApp(t, { queues: { default: { concurrency: 1 } } }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const no = () => { throw new Error('no') }
+  const closed = new Proxy({}, { has: no, get: no, getPrototypeOf: no, ownKeys: no })
+  const unreadable = (keys: string[]) => Object.defineProperties(new Error('x'), Object.fromEntries(keys.map((key) => [key, { get () { throw new Error('no') } }])))
+  app.jobs.define('throws', { attempts: 1 }, async (keys: string[]) => { throw unreadable(keys) })
+  app.jobs.define('throws-proxy', { attempts: 2, backoff: () => 0 }, async () => { throw closed })
+  await app.ready()
+  const jobs = await Promise.all([['message'], ['stack'], ['cause'], ['name', 'code']].map((keys) => app.jobs.enqueue('throws', keys)))
+  jobs.push(await app.jobs.enqueue('throws-proxy', {}))
+  await app.jobs.idle({ delayed: true })
+  for (const { id } of jobs) t.match(await app.jobs.get(id), { state: 'dead', error: { name: String, message: String } })
+  t.same(lines.map(({ jobId }) => jobId), jobs.map(({ id }) => id))
+})
+
+t.test('a handler that a timeout has left behind gets a signal that says why, and no scope', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  const late = deferred()
+  const found: unknown[] = []
+  app.jobs.define('deaf', { attempts: 1, timeout: 100 }, async (_, context) => {
+    await late.promise
+    found.push(context.signal.reason)
+    context.progress(1)
+    try {
+      found.push(context.diScope)
+    } catch (error) {
+      found.push(error)
+    }
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('deaf', {})
+  await turns()
+  await clock.advance(850)
+  late.resolve()
+  await turns()
+  t.match(found, [{ code: 'FST_JOBS_TIMEOUT' }, { code: 'FST_JOBS_ATTEMPT_OVER', message: /'deaf'/ }])
+  t.equal((await app.jobs.get(id))!.progress, undefined)
+})
+
+t.test('a retry policy that fails is in the log, and the default applies', async (t) => {
+  const lines: any[] = []
+  const app = await buildApp(t, {}, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  app.jobs.define('throws', { attempts: 2, backoff: () => { throw new Error('no table of delays') } }, async () => { throw new Error('once') })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('throws', {})
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'delayed' })
+  t.match(lines, [{ jobId: id, jobName: 'throws', err: { message: 'no table of delays' } }])
+})
+
 t.test('a timeout aborts the signal, and a handler that ignores it is left to itself after a grace', async (t) => {
   const clock = new ManualClock()
   const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } })

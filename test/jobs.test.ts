@@ -9,6 +9,17 @@ t.test('an enqueue of an unknown job names it', async (t) => {
   await t.rejects(app.jobs.enqueueMany([null as never]), { code: 'FST_JOBS_INVALID_OPTIONS', message: /element 0.*got null/ })
 })
 
+t.test('a definition can be enqueued in place of its name', async (t) => {
+  const app = await buildApp(t)
+  const seen: unknown[] = []
+  const greet = app.jobs.define('greet', { schema: { type: 'string' } as const }, async (name) => { seen.push(name) })
+  await app.ready()
+  t.match(await app.jobs.enqueue(greet, 'Ada'), { name: 'greet', queue: 'default', status: 'enqueued' })
+  await app.jobs.enqueueMany([{ job: greet, payload: 'Bob' }])
+  await app.jobs.idle()
+  t.same(seen, ['Ada', 'Bob'])
+})
+
 t.test('a definition of another app is unknown here', async (t) => {
   const [one, two] = await Promise.all([buildApp(t), buildApp(t)])
   const greet = one.jobs.define('greet', () => {})

@@ -397,6 +397,20 @@ t.test('an inline function with the name of a job is not taken for that job', as
   t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
 })
 
+t.test('jobs that nobody defines are counted as inline functions when they are dropped or discarded', async (t) => {
+  const backend = memory()
+  const stranger = { id: 'x', name: 'stranger', payload: 1, attempt: 1, enqueuedAt: 0, correlationId: undefined, options: undefined }
+  const { open } = backend
+  backend.abandon = () => [stranger]
+  backend.open = (context) => { context.onDrop('default', stranger); return open.call(backend, context) }
+  const { app, metrics, lines } = await observedApp(t, { backend })
+  await app.ready()
+  await app.close()
+  t.equal(metrics().value('jobs_dropped_total', { job: 'delegate' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
+  t.match(lines, [{ jobName: 'stranger' }, { jobs: { stranger: 1 } }])
+})
+
 t.test('a backend that fails to stop or to close is logged, and the app is closed all the same', async (t) => {
   const backend = memory()
   const { consume } = backend

@@ -1,0 +1,114 @@
+import t from 'tap'
+import { buildApp, deferred, turns } from './helpers/app.ts'
+import { ManualClock } from './helpers/clock.ts'
+import { leased } from './helpers/durable.ts'
+import { parseExposition } from './helpers/prometheus.ts'
+
+function logTo (lines: any[]) {
+  return { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } }
+}
+
+t.test('an old payload that no longer fits is dead-lettered with the reason, and its handler does not see it', async (t) => {
+  const { backend, store } = leased()
+  const app = await buildApp(t, { backend })
+  const seen: unknown[] = []
+  const schema = { type: 'object', required: ['to'] }
+  app.jobs.define('mail', { schema }, async (payload) => { seen.push(payload) })
+  await store({ id: 'old', name: 'mail', payload: { address: 'ada@example.com' } })
+  await store({ id: 'new', name: 'mail', payload: { to: 'ada@example.com' } })
+  await app.ready()
+  await app.jobs.idle()
+  t.match(await app.jobs.get('old'), { state: 'dead', attempt: 1, error: { code: 'FST_JOBS_INVALID_PAYLOAD', message: /required property 'to'/ } })
+  t.same(seen, [{ to: 'ada@example.com' }])
+})
+
+t.test('a stored job that this version of the app does not define is a dead letter, and an error in the log', async (t) => {
+  const lines: any[] = []
+  const { backend, store } = leased()
+  const app = await buildApp(t, { backend }, logTo(lines))
+  await store({ id: 'old', name: 'retired', payload: 'secret' })
+  await app.ready()
+  await app.jobs.idle()
+  t.match(await app.jobs.get('old'), { state: 'dead', error: { code: 'FST_JOBS_UNKNOWN_JOB', message: /'retired'/ } })
+  t.match(lines, [{ level: 50, jobId: 'old', jobName: 'retired', queue: 'default' }])
+  t.notMatch(JSON.stringify(lines), /secret/)
+})
+
+t.test('a delayed job waits from its runAt where the backend does not say when it fell due', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, backend: leased().backend })
+  app.jobs.define('work', async () => {})
+  await app.ready()
+  await app.jobs.enqueue('work', {}, { delay: 60_000 })
+  await clock.advance(60_000)
+  const { body } = await app.inject('/metrics')
+  const metrics = parseExposition(body)
+  t.equal(metrics.value('jobs_wait_seconds_count', { job: 'work' }), 1)
+  t.equal(metrics.value('jobs_wait_seconds_sum', { job: 'work' }), 0)
+})
+
+t.test('a lost lease aborts the signal; the attempt is released, which is no failure', async (t) => {
+  const lines: any[] = []
+  const { backend, loseLease, outcomes } = leased()
+  const app = await buildApp(t, { backend }, logTo(lines))
+  const started = deferred()
+  const reasons: unknown[] = []
+  app.jobs.define('long', async (_payload, { signal, job }) => {
+    if (reasons.length > 0) return
+    t.equal(job.attempt, 1)
+    const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+    started.resolve()
+    await aborted
+    reasons.push(signal.reason)
+    throw signal.reason
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('long', {})
+  await started.promise
+  loseLease(id)
+  await app.jobs.idle()
+  t.match(reasons, [{ code: 'FST_JOBS_LEASE_LOST', message: new RegExp(id) }])
+  t.same(outcomes, [{ type: 'released' }, { type: 'succeeded' }])
+  t.match(await app.jobs.get(id), { state: 'succeeded', attempt: 1 })
+  t.same(lines, [])
+})
+
+t.test('a handler of a delivery whose lease is lost already finds its signal aborted', async (t) => {
+  const lease = leased()
+  const app = await buildApp(t, { backend: lease.backend })
+  const seen: unknown[] = []
+  app.jobs.define('work', async (_payload, { signal }) => {
+    seen.push(signal.aborted)
+    lease.expired = false
+  })
+  lease.expired = true
+  await app.ready()
+  await app.jobs.enqueue('work', {})
+  await app.jobs.idle()
+  t.same(seen, [true, false])
+  t.same(lease.outcomes, [{ type: 'released' }, { type: 'succeeded' }])
+})
+
+t.test('a durable queue takes what a handler enqueues while the app drains, keeps it, and refuses after the stop', async (t) => {
+  const lines: any[] = []
+  const { backend } = leased()
+  const app = await buildApp(t, { backend }, logTo(lines))
+  const gate = deferred()
+  let status: string | undefined
+  app.jobs.define('first', async function () {
+    await gate.promise
+    status = (await this.jobs.enqueue('second', {})).status
+  })
+  app.jobs.define('second', async () => { t.fail('it is for the next process') })
+  await app.ready()
+  await app.jobs.enqueue('first', {})
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  gate.resolve()
+  await closing
+  t.equal(status, 'enqueued')
+  t.equal((await app.jobs.status()).queueDepth, 1)
+  t.same(lines, [], 'nothing is discarded')
+  await t.rejects(app.jobs.enqueue('second', {}), { code: 'FST_JOBS_STOPPING' })
+})
