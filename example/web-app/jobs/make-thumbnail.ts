@@ -1,4 +1,4 @@
-import { rename } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -11,13 +11,17 @@ export const thumbnailSchema = {
 } as const
 
 export function defineMakeThumbnail (app: FastifyInstance, folder: string, delay: number) {
-  return app.jobs.define('make-thumbnail', { schema: thumbnailSchema }, async ({ file, width }, { job, progress }) => {
+  return app.jobs.define('make-thumbnail', {
+    schema: thumbnailSchema,
+    retryable: (error) => !error.message.includes('unsupported image format')
+  }, async ({ file, width }, { job, progress }) => {
     progress(10)
     await wait(delay) // for demonstration: the drain has something to wait for
     progress(50)
     const target = join(folder, `${job.id}.jpg`)
     await sharp(file).resize({ width }).jpeg().toFile(`${target}.part`)
     await rename(`${target}.part`, target) // whoever sees the file sees all of it
+    await rm(file)
     progress(100)
   })
 }

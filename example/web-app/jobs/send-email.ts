@@ -13,7 +13,12 @@ export const mailSchema = {
 } as const
 
 export function defineSendEmail (app: FastifyInstance) {
-  return app.jobs.define('send-email', { schema: mailSchema, timeout: 10_000 }, async (mail, { signal, diScope }) => {
+  return app.jobs.define('send-email', {
+    schema: mailSchema,
+    attempts: 5,
+    timeout: 10_000,
+    retryable: (error) => error.code !== 'EENVELOPE' // the server refused the address
+  }, async (mail, { signal, diScope }) => {
     await diScope.resolve<Mailer>('mailer').send(mail, { signal })
   })
 }

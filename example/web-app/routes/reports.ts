@@ -5,5 +5,9 @@ export function reportRoutes (app: FastifyInstance) {
     const job = await app.jobs.enqueue('flaky-report', {}, { correlationId: request.id })
     return reply.code(202).header('location', `/jobs/${job.id}`).send({ jobId: job.id })
   })
-  app.get('/failed-reports', async () => app.jobs.deadLetters.list())
+
+  app.get('/failed-reports', async () => {
+    const letters = await app.jobs.deadLetters.list()
+    return letters.map(({ id, name, attempt, error }) => ({ id, name, attempt, error: error?.message }))
+  })
 }
