@@ -1,5 +1,5 @@
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
-import type { AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions } from '../types/options.ts'
+import type { AdminOptions, AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
 import { InvalidOptionsError } from './errors.ts'
@@ -13,6 +13,7 @@ const path = { type: 'string', pattern: '^/[^?#\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
 // Fastify's default maxParamLength: a longer one could not be asked for at /jobs/:id.
 const id = { type: 'string', minLength: 1, maxLength: 100 }
+export const DEFAULT_ROUTES_PREFIX = '/jobs'
 const MAX_CAPACITY = 10_000_000
 
 function object (properties: object, required: string[] = []) {
@@ -59,6 +60,7 @@ const checkPluginOptions = optionsCheck(object({
   })),
   health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds })),
   routes: orFalse(object({ prefix: path })),
+  admin: object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' } }, ['authorize']),
   ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { kind: 'function' } } }),
   clock: { type: 'object', required: ['now', 'monotonic', 'setTimeout', 'clearTimeout'] }
 }))
@@ -91,6 +93,7 @@ export interface ResolvedOptions {
   readonly metrics: Required<Omit<MetricsOptions, 'registry'>> & Pick<MetricsOptions, 'registry'> | false
   readonly health: Required<HealthOptions> | false
   readonly routes: Required<RouteOptions> | false
+  readonly admin: Required<AdminOptions> | undefined
   readonly ajv: AjvOptions
   readonly clock: Clock
 }
@@ -124,7 +127,8 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       unhealthy: health.unhealthy ?? 0.95,
       stalledAfter: health.stalledAfter ?? 60_000
     },
-    routes: routes !== false && { prefix: routes.prefix ?? '/jobs' },
+    routes: routes !== false && { prefix: routes.prefix ?? DEFAULT_ROUTES_PREFIX },
+    admin: options.admin && { authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false },
     ajv: options.ajv ?? {},
     clock: options.clock ?? systemClock
   })

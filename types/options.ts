@@ -1,3 +1,4 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Registry } from 'prom-client'
 import type { Backend, Clock, FullMode } from './backend.ts'
 
@@ -73,6 +74,14 @@ export interface RouteOptions {
   prefix?: string
 }
 
+/** Routes under `<routes.prefix>/admin` to look at dead letters, run them again, cancel jobs, pause and resume queues. */
+export interface AdminOptions {
+  /** Runs before every admin route, as an `onRequest` hook. It refuses by throwing, by replying, or by returning false (403). */
+  authorize: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
+  /** Only the routes that change nothing. Default false. */
+  readOnly?: boolean
+}
+
 /** How payload schemas are compiled; the same shape as Fastify's own `ajv` option. */
 export interface AjvOptions {
   customOptions?: Record<string, unknown>
@@ -89,6 +98,8 @@ export interface BackgroundJobsOptions {
   metrics?: MetricsOptions | false
   health?: HealthOptions | false
   routes?: RouteOptions | false
+  /** Default: no admin route exists. */
+  admin?: AdminOptions
   ajv?: AjvOptions
   /** For tests. */
   clock?: Clock

@@ -1,11 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import type { JobView } from '../../types/job.ts'
 import type { Runtime } from '../runtime.ts'
-
-const integer = { type: 'integer' }
-const boolean = { type: 'boolean' }
-const text = { type: 'string' }
-const time = { type: 'string', format: 'date-time' }
+import { boolean, integer, isoTimes, problem, text, time } from './schemas.ts'
 
 const queueStatus = {
   type: 'object',
@@ -57,16 +52,9 @@ const jobSchema = {
         correlationId: text
       }
     },
-    404: {
-      description: 'No job of that id is known',
-      type: 'object',
-      properties: { statusCode: integer, error: text, message: text }
-    }
+    404: problem('No job of that id is known')
   }
 }
-
-/** The last moment that a Date can say; a delay may reach beyond. */
-const LAST_DATE = 8.64e15
 
 /** `GET <prefix>/status` and `GET <prefix>/:id`. */
 export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string): void {
@@ -81,12 +69,4 @@ export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefi
     }
     return { ...job, ...isoTimes(job), error: job.error?.message }
   })
-}
-
-function isoTimes ({ enqueuedAt, runAt, startedAt, finishedAt }: JobView) {
-  return { enqueuedAt: iso(enqueuedAt), runAt: iso(runAt), startedAt: iso(startedAt), finishedAt: iso(finishedAt) }
-}
-
-function iso (milliseconds: number | undefined): string | undefined {
-  return milliseconds === undefined ? undefined : new Date(Math.min(milliseconds, LAST_DATE)).toISOString()
 }

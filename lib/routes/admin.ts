@@ -1,0 +1,102 @@
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { DeadLetter } from '../../types/job.ts'
+import type { AdminOptions } from '../../types/options.ts'
+import type { Runtime } from '../runtime.ts'
+import { isoTimes, problem, text, time } from './schemas.ts'
+
+const tags = ['jobs admin']
+const forbidden = problem('Not authorized')
+const notFound = problem('There is none of that name or id')
+const done = { description: 'Done', type: 'null' }
+const id = { type: 'object', properties: { id: text }, required: ['id'] }
+const queue = { type: 'object', properties: { queue: text }, required: ['queue'] }
+
+const listSchema = {
+  summary: 'Dead letters, the oldest first',
+  tags,
+  querystring: {
+    type: 'object',
+    properties: { queue: text, limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } }
+  },
+  response: {
+    200: {
+      description: 'Dead letters',
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: {
+          id: text,
+          name: text,
+          queue: text,
+          attempt: { type: 'integer' },
+          enqueuedAt: time,
+          startedAt: time,
+          finishedAt: time,
+          correlationId: text,
+          error: { type: 'object', properties: { name: text, message: text, code: text, stack: text } },
+          payload: { ...text, description: 'As JSON; absent when it is not JSON' }
+        }
+      }
+    },
+    403: forbidden,
+    404: notFound
+  }
+}
+
+/** `<prefix>/admin/…`, every route of it behind `authorize`. */
+export function adminRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string, { authorize, readOnly }: Required<AdminOptions>): void {
+  const { inspection } = runtime
+
+  function queueNamed (name: string) {
+    return runtime.queues.find((one) => one.name === name)
+  }
+
+  async function routes (admin: FastifyInstance): Promise<void> {
+    admin.addHook('onRequest', async function (request, reply) {
+      const allowed = await authorize.call(this, request, reply)
+      if (reply.sent) return reply
+      if (allowed === false) return reply.code(403).send({ statusCode: 403, error: 'Forbidden', message: 'Not authorized to administer background jobs' })
+    })
+
+    admin.get<{ Querystring: { queue?: string, limit: number } }>('/dead-letters', { schema: listSchema }, async (request, reply) => {
+      const { queue } = request.query
+      if (queue !== undefined && queueNamed(queue) === undefined) return missing(reply, 'queue', queue)
+      return (await inspection.listDead(request.query)).map((letter) => ({ ...letter, ...isoTimes(letter), payload: payloadText(letter) }))
+    })
+    if (readOnly) return
+
+    const ofId = (summary: string) => ({ schema: { summary, tags, params: id, response: { 204: done, 403: forbidden, 404: notFound } } })
+    const ofQueue = (summary: string) => ({ schema: { summary, tags, params: queue, response: { 204: done, 403: forbidden, 404: notFound } } })
+
+    admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', ofId('Run a dead letter again'), async ({ params }, reply) =>
+      await inspection.retry(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+
+    admin.delete<{ Params: { id: string } }>('/dead-letters/:id', ofId('Forget a dead letter'), async ({ params }, reply) =>
+      await inspection.remove(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+
+    admin.post<{ Params: { id: string } }>('/jobs/:id/cancel', ofId('Cancel a job that waits or runs'), async ({ params }, reply) =>
+      await inspection.cancel(params.id) ? reply.code(204).send() : missing(reply, 'job that waits or runs', params.id))
+
+    for (const verb of ['pause', 'resume'] as const) {
+      admin.post<{ Params: { queue: string } }>(`/queues/:queue/${verb}`, ofQueue(`${verb} a queue`), async ({ params }, reply) => {
+        if (queueNamed(params.queue) === undefined) return missing(reply, 'queue', params.queue)
+        instance.jobs[verb](params.queue)
+        return reply.code(204).send()
+      })
+    }
+  }
+
+  instance.register(routes, { prefix: `${prefix.replace(/\/$/, '')}/admin` })
+}
+
+function missing (reply: FastifyReply, kind: string, name: string): FastifyReply {
+  return reply.code(404).send({ statusCode: 404, error: 'Not Found', message: `There is no ${kind} '${name}'` })
+}
+
+function payloadText ({ payload }: DeadLetter): string | undefined {
+  try {
+    return JSON.stringify(payload)
+  } catch {
+    return undefined
+  }
+}

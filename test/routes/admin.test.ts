@@ -1,0 +1,140 @@
+import t, { type Test } from 'tap'
+import swagger from '@fastify/swagger'
+import Fastify, { type FastifyInstance } from 'fastify'
+import backgroundJobs, { type BackgroundJobsOptions } from '../../lib/index.ts'
+import { buildApp, deferred } from '../helpers/app.ts'
+
+type AdminOptions = NonNullable<BackgroundJobsOptions['admin']>
+
+const authorize: AdminOptions['authorize'] = async (request) => {
+  if (request.headers['x-role'] !== 'admin') throw Object.assign(new Error('who are you?'), { statusCode: 401 })
+}
+
+/** An app with one dead letter, and what asks it as an administrator. */
+async function adminApp (t: Test, options: BackgroundJobsOptions = { admin: { authorize } }) {
+  const app = await buildApp(t, { retry: { attempts: 1 }, ...options })
+  const seen: unknown[] = []
+  app.jobs.define('fails', async (payload) => { seen.push(payload); throw Object.assign(new Error('no route to host'), { code: 'EHOST' }) })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('fails', { to: 'ada@example.com' }, { correlationId: 'request-1' })
+  await app.jobs.idle()
+  const ask = async (method: 'GET' | 'POST' | 'DELETE', path: string, role = 'admin') =>
+    app.inject({ method, url: `/jobs/admin${path}`, headers: { 'x-role': role } })
+  return { app, id, ask, seen }
+}
+
+t.test('without the option no admin route exists', async (t) => {
+  const { ask } = await adminApp(t, {})
+  t.match((await ask('GET', '/dead-letters')).json(), { statusCode: 404, message: /Route GET/ })
+})
+
+t.test('dead letters are listed with their error and their payload, oldest first, of one queue and up to a limit', async (t) => {
+  const { app, id, ask } = await adminApp(t)
+  const response = await ask('GET', '/dead-letters')
+  t.equal(response.statusCode, 200)
+  const [letter] = response.json()
+  t.match(letter, {
+    id,
+    name: 'fails',
+    queue: 'default',
+    attempt: 1,
+    correlationId: 'request-1',
+    error: { name: 'Error', message: 'no route to host', code: 'EHOST', stack: /admin\.test/ },
+    payload: '{"to":"ada@example.com"}'
+  })
+  t.equal(new Date(letter.finishedAt).toISOString(), letter.finishedAt)
+  await app.jobs.enqueue('fails', 2n)
+  await app.jobs.idle()
+  const both = (await ask('GET', '/dead-letters?queue=default')).json()
+  t.same(both.map(({ payload }: { payload?: string }) => payload), ['{"to":"ada@example.com"}', undefined], 'a payload that is not JSON is left out')
+  t.equal((await ask('GET', '/dead-letters?limit=1')).json().length, 1)
+  t.equal((await ask('GET', '/dead-letters?limit=0')).statusCode, 400)
+  t.same((await ask('GET', '/dead-letters?queue=nowhere')).json(), { statusCode: 404, error: 'Not Found', message: "There is no queue 'nowhere'" })
+})
+
+t.test('a dead letter is run again, and removed', async (t) => {
+  const { app, id, ask, seen } = await adminApp(t)
+  t.equal((await ask('POST', `/dead-letters/${id}/retry`)).statusCode, 204)
+  await app.jobs.idle()
+  t.equal(seen.length, 2)
+  t.equal((await ask('DELETE', `/dead-letters/${id}`)).statusCode, 204)
+  t.same(await app.jobs.deadLetters.list(), [])
+  t.same((await ask('DELETE', `/dead-letters/${id}`)).json(), { statusCode: 404, error: 'Not Found', message: `There is no dead letter '${id}'` })
+  t.equal((await ask('POST', `/dead-letters/${id}/retry`)).statusCode, 404)
+})
+
+t.test('a job is cancelled, a queue is paused and resumed', async (t) => {
+  const { app, ask } = await adminApp(t)
+  const gate = deferred()
+  t.teardown(() => gate.resolve())
+  t.equal((await ask('POST', '/queues/default/pause')).statusCode, 204)
+  t.match((await app.jobs.status()).queues.default, { paused: true })
+  const { id } = await app.jobs.enqueue('fails', 1)
+  t.equal((await ask('POST', `/jobs/${id}/cancel`)).statusCode, 204)
+  t.match(await app.jobs.get(id), { state: 'cancelled' })
+  t.match((await ask('POST', `/jobs/${id}/cancel`)).json(), { statusCode: 404, message: /waits or runs/ })
+  t.equal((await ask('POST', '/queues/default/resume')).statusCode, 204)
+  t.match((await app.jobs.status()).queues.default, { paused: false })
+  for (const verb of ['pause', 'resume']) t.match((await ask('POST', `/queues/nowhere/${verb}`)).json(), { statusCode: 404, message: "There is no queue 'nowhere'" })
+})
+
+const REQUESTS = [
+  ['GET', '/dead-letters'], ['POST', '/dead-letters/x/retry'], ['DELETE', '/dead-letters/x'],
+  ['POST', '/jobs/x/cancel'], ['POST', '/queues/default/pause'], ['POST', '/queues/default/resume']
+] as const
+
+t.test('authorize is asked first for every route; it refuses by throwing, replying or returning false', async (t) => {
+  const refusals: [AdminOptions['authorize'], number][] = [
+    [authorize, 401],
+    [() => false, 403],
+    [async () => false, 403],
+    [async (_request, reply) => { await reply.code(418).send({ message: 'no tea' }) }, 418],
+    [() => { throw Object.assign(new Error('at once'), { statusCode: 402 }) }, 402]
+  ]
+  for (const [authorize, statusCode] of refusals) {
+    const { app, ask } = await adminApp(t, { admin: { authorize } })
+    for (const [method, path] of REQUESTS) t.equal((await ask(method, path, 'stranger')).statusCode, statusCode, `${method} ${path}`)
+    t.match((await app.jobs.status()).queues.default, { paused: false, deadLetters: 1 })
+  }
+})
+
+t.test('authorize gets the request, and the instance as its this; what it returns otherwise is a yes', async (t) => {
+  let self: FastifyInstance | undefined
+  const { ask } = await adminApp(t, { admin: { authorize (request) { self = this; return request.headers['x-role'] } } })
+  t.equal((await ask('GET', '/dead-letters')).statusCode, 200)
+  t.ok(self!.hasDecorator('jobs'))
+})
+
+t.test('readOnly leaves only what changes nothing', async (t) => {
+  const { ask } = await adminApp(t, { admin: { authorize, readOnly: true } })
+  for (const [method, path] of REQUESTS) t.equal((await ask(method, path)).statusCode, method === 'GET' ? 200 : 404, `${method} ${path}`)
+})
+
+t.test('the routes follow the prefix of the status routes, and stay without them', async (t) => {
+  for (const [routes, path] of [[{ prefix: '/work/' }, '/work/admin/dead-letters'], [false, '/jobs/admin/dead-letters']] as const) {
+    const app = await buildApp(t, { routes, admin: { authorize: () => true } })
+    t.same((await app.inject(path)).json(), [])
+  }
+})
+
+t.test('admin needs an authorize function', async (t) => {
+  for (const admin of [{}, { authorize: true }, { authorize, readonly: true }]) {
+    const app = Fastify()
+    await t.rejects(Promise.resolve(app.register(backgroundJobs, { admin } as never)), { code: 'FST_JOBS_INVALID_OPTIONS', message: /admin/ })
+  }
+})
+
+t.test('@fastify/swagger documents the admin routes', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(swagger, { openapi: {} })
+  await app.register(backgroundJobs, { admin: { authorize } })
+  await app.ready()
+  const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, { summary: string, responses: object }>> }
+  const found = Object.entries(paths).filter(([path]) => path.startsWith('/jobs/admin')).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`))
+  t.same(found.sort(), [
+    'delete /jobs/admin/dead-letters/{id}', 'get /jobs/admin/dead-letters', 'post /jobs/admin/dead-letters/{id}/retry',
+    'post /jobs/admin/jobs/{id}/cancel', 'post /jobs/admin/queues/{queue}/pause', 'post /jobs/admin/queues/{queue}/resume'
+  ])
+  t.same(Object.keys(paths['/jobs/admin/jobs/{id}/cancel']!.post!.responses), ['204', '403', '404'])
+})
