@@ -15,6 +15,9 @@ import type { Timer, TimerHeap } from './timer-heap.ts'
 /** Milliseconds that a handler has to settle after its signal aborted, before it is left to itself. */
 export const ABORT_GRACE = 750
 
+/** Milliseconds that the disposers of a scope have, before their attempt's slot goes on without them. */
+export const DISPOSAL_GRACE = 10_000
+
 export type Interruption = 'timeout' | 'cancelled' | 'stopping' | 'leaseLost'
 
 export type Settle = (delivery: Delivery, outcome: Outcome) => void
@@ -31,8 +34,8 @@ export interface AttemptHost {
   /** Payloads come from outside this process: they are checked again. */
   readonly recheckPayloads: boolean
   createScope (): AwilixContainer
-  /** `endedAt`: monotonic milliseconds. */
-  finished (attempt: Attempt, outcome: Outcome, endedAt: number): void
+  /** The attempt's outcome can be settled. `now`: monotonic milliseconds. */
+  finished (attempt: Attempt, now: number): void
 }
 
 /** How a handler ended. */
@@ -55,6 +58,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
   /** Monotonic milliseconds. */
   readonly #startedAt: number
   #over = false
+  #outcome: Outcome | undefined
+  /** Why it failed. */
+  #error: Error | undefined
   #interruption: Interruption | undefined
   #deadline: Timer<Attempt> | undefined
   #grace: Timer<Attempt> | undefined
@@ -99,9 +105,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
   get diScope (): AwilixContainer {
     if (this.#over && this.#scope === undefined) throw new AttemptOverError(this.definition.name, this.id)
     return (this.#scope ??= this.#host.createScope().register({
-      job: asFunction(() => this.job),
-      signal: asFunction(() => this.signal),
-      log: asFunction(() => this.log)
+      job: asFunction(() => this.job).scoped(),
+      signal: asFunction(() => this.signal).scoped(),
+      log: asFunction(() => this.log).scoped()
     }))
   }
 
@@ -128,10 +134,15 @@ export class Attempt implements JobContext, Linked<Attempt> {
     return true
   }
 
-  /** The handler ignored its signal: it goes on without anyone listening. */
+  /** Its grace is over: the handler, or a disposer of its scope, goes on without anyone listening. */
   abandon (): void {
-    this.log.warn({ interruption: this.#interruption }, 'the handler ignored its abort signal and is left to itself')
-    this.#finish(ABANDONED)
+    if (this.#over) {
+      this.log.error(`disposing the attempt's scope took longer than ${DISPOSAL_GRACE} ms and is left to itself`)
+      this.#report()
+    } else {
+      this.log.warn({ interruption: this.#interruption }, 'the handler ignored its abort signal and is left to itself')
+      this.#finish(ABANDONED)
+    }
   }
 
   #recordStart (): void {
@@ -183,16 +194,21 @@ export class Attempt implements JobContext, Linked<Attempt> {
     this.#over = true
     if (this.#deadline !== undefined) this.#host.deadlines.remove(this.#deadline)
     if (this.#grace !== undefined) this.#host.graces.remove(this.#grace)
-    const outcome = this.#decide(ending)
+    this.#outcome = this.#decide(ending)
     const endedAt = this.#host.clock.monotonic()
     this.definition.counters.duration.observe(endedAt - this.#startedAt)
-    if (this.#scope === undefined) this.#host.finished(this, outcome, endedAt)
-    else this.#disposeScope(this.#scope).then(() => this.#host.finished(this, outcome, this.#host.clock.monotonic()))
+    if (this.#scope === undefined) this.#report(endedAt)
+    else this.#disposeScope(this.#scope)
+  }
+
+  #report (now = this.#host.clock.monotonic()): void {
+    this.#tellHooks(this.#outcome!)
+    this.#host.finished(this, now)
   }
 
   /** Tells the backend. */
-  settle (outcome: Outcome): void {
-    this.#settle(this.#delivery, outcome)
+  settle (): void {
+    this.#settle(this.#delivery, this.#outcome!)
   }
 
   #decide (ending: Ending): Outcome {
@@ -207,14 +223,13 @@ export class Attempt implements JobContext, Linked<Attempt> {
 
   #succeeded (): Outcome {
     this.definition.counters.succeeded++
-    this.#host.hooks.tell('onSuccess', this.definition, this.#delivery.envelope)
     return SUCCEEDED
   }
 
   #failed (thrown: unknown): Outcome {
     const { definition, definition: { counters } } = this
     const { envelope } = this.#delivery
-    const error = toError(thrown)
+    const error = this.#error = toError(thrown)
     const outcome = outcomeOf(thrown, error, {
       attempt: envelope.attempt,
       attempts: maxAttempts(envelope, definition),
@@ -227,20 +242,30 @@ export class Attempt implements JobContext, Linked<Attempt> {
     if (outcome.type === 'retry') {
       counters.retried++
       logError(this.log, 'warn', error, { runAt: outcome.runAt }, 'the attempt failed and will be retried')
-      this.#host.hooks.tell('onRetry', definition, envelope, error, outcome.runAt)
     } else {
       counters.deadLettered++
       logError(this.log, 'error', error, {}, 'the job failed and is a dead letter now')
-      this.#host.hooks.tell('onDeadLetter', definition, envelope, error)
     }
     return outcome
   }
 
   async #disposeScope (scope: AwilixContainer): Promise<void> {
+    const grace = this.#host.graces.add(DISPOSAL_GRACE, this)
     try {
       await scope.dispose()
     } catch (thrown) {
       logError(this.log, 'error', thrown, {}, "disposing the attempt's scope failed")
+    }
+    if (this.#host.graces.remove(grace)) this.#report()
+  }
+
+  #tellHooks (outcome: Outcome): void {
+    const { hooks } = this.#host
+    const { envelope } = this.#delivery
+    switch (outcome.type) {
+      case 'succeeded': return hooks.tell('onSuccess', this.definition, envelope)
+      case 'retry': return hooks.tell('onRetry', this.definition, envelope, this.#error!, outcome.runAt)
+      case 'dead': return hooks.tell('onDeadLetter', this.definition, envelope, this.#error!)
     }
   }
 

@@ -1,5 +1,5 @@
 import type { JobEnvelope } from '../types/job.ts'
-import { InvalidPayloadError, PayloadTooLargeError } from './errors.ts'
+import { InvalidPayloadError, PayloadTooLargeError, toError } from './errors.ts'
 
 /** A payload as the JSON text that a serialising backend stores. */
 export function encodePayload (name: string, payload: unknown, maxBytes: number): string {
@@ -7,7 +7,7 @@ export function encodePayload (name: string, payload: unknown, maxBytes: number)
   try {
     text = JSON.stringify(payload) ?? 'null'
   } catch (error) {
-    throw new InvalidPayloadError(name, `it is not JSON (${(error as Error).message.split('\n')[0]})`, { cause: error })
+    throw new InvalidPayloadError(name, `it is not JSON (${toError(error).message.split('\n')[0]})`, { cause: error })
   }
   const bytes = Buffer.byteLength(text)
   if (bytes > maxBytes) throw new PayloadTooLargeError(name, bytes, maxBytes)
@@ -16,4 +16,9 @@ export function encodePayload (name: string, payload: unknown, maxBytes: number)
 
 export function maxAttempts (envelope: JobEnvelope, definition: { readonly attempts: number }): number {
   return envelope.options?.attempts ?? definition.attempts
+}
+
+/** What every log line about a job says of it. Never the payload. */
+export function logFields ({ id, name, attempt, correlationId }: JobEnvelope, queue: string) {
+  return { jobId: id, jobName: name, queue, attempt, ...(correlationId !== undefined && { correlationId }) }
 }

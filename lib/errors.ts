@@ -1,27 +1,34 @@
-import createError from '@fastify/error'
+import createError, { type FastifyErrorConstructor } from '@fastify/error'
 import type { SerializedError } from '../types/job.ts'
 
-export const StoppingError = createError('FST_JOBS_STOPPING',
+type JobsErrorConstructor = FastifyErrorConstructor<{ code: string, statusCode: number }>
+
+// The annotation keeps @fastify/error's default export out of the declarations: not every module resolution finds it there.
+function jobsError (code: string, message: string, statusCode: number): JobsErrorConstructor {
+  return createError<string, number>(code, message, statusCode)
+}
+
+export const StoppingError = jobsError('FST_JOBS_STOPPING',
   "The app is stopping, job '%s' was not enqueued; try again on another instance", 503)
-export const QueueFullError = createError('FST_JOBS_QUEUE_FULL',
+export const QueueFullError = jobsError('FST_JOBS_QUEUE_FULL',
   "Queue '%s' is full (capacity %s)%s; try again later, raise its capacity or choose another fullMode", 503)
-export const BackendUnavailableError = createError('FST_JOBS_BACKEND_UNAVAILABLE',
+export const BackendUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
   "Backend '%s' of queue '%s' cannot be reached; see the cause, check its address and that it runs", 503)
-export const InvalidPayloadError = createError('FST_JOBS_INVALID_PAYLOAD', "Invalid payload for job '%s': %s", 400)
-export const PayloadTooLargeError = createError('FST_JOBS_PAYLOAD_TOO_LARGE',
+export const InvalidPayloadError = jobsError('FST_JOBS_INVALID_PAYLOAD', "Invalid payload for job '%s': %s", 400)
+export const PayloadTooLargeError = jobsError('FST_JOBS_PAYLOAD_TOO_LARGE',
   "The payload of job '%s' has %s bytes, more than the %s allowed; store the data elsewhere and enqueue a reference, or raise maxPayloadBytes", 413)
-export const UnknownJobError = createError('FST_JOBS_UNKNOWN_JOB',
+export const UnknownJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
   "There is no job '%s'; define it with fastify.jobs.define() before enqueueing it", 500)
-export const UnknownQueueError = createError('FST_JOBS_UNKNOWN_QUEUE', "There is no queue '%s'; the queues are: %s", 500)
-export const NotSerializableError = createError('FST_JOBS_NOT_SERIALIZABLE',
+export const UnknownQueueError = jobsError('FST_JOBS_UNKNOWN_QUEUE', "There is no queue '%s'; the queues are: %s", 500)
+export const NotSerializableError = jobsError('FST_JOBS_NOT_SERIALIZABLE',
   "The inline function '%s' cannot be stored by backend '%s' of queue '%s'; define a job instead", 500)
-export const NotSupportedError = createError('FST_JOBS_NOT_SUPPORTED', "Backend '%s' of queue '%s' does not support %s", 501)
-export const InvalidOptionsError = createError('FST_JOBS_INVALID_OPTIONS', 'Invalid %s', 500)
-export const TimeoutError = createError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not finish within %s ms", 500)
-export const CancelledError = createError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
-export const StoppedError = createError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
-export const LeaseLostError = createError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
-export const AttemptOverError = createError('FST_JOBS_ATTEMPT_OVER',
+export const NotSupportedError = jobsError('FST_JOBS_NOT_SUPPORTED', "Backend '%s' of queue '%s' does not support %s", 501)
+export const InvalidOptionsError = jobsError('FST_JOBS_INVALID_OPTIONS', 'Invalid %s', 500)
+export const TimeoutError = jobsError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not finish within %s ms", 500)
+export const CancelledError = jobsError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
+export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
+export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
+export const AttemptOverError = jobsError('FST_JOBS_ATTEMPT_OVER',
   "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)
 
 /** Seconds that a client is told to wait before it tries again. */
@@ -71,7 +78,7 @@ export function toError (thrown: unknown): Error {
     if (thrown instanceof Error) return thrown
     text = typeof thrown === 'string' ? thrown : `${kindOf(thrown)} was thrown: ${String(thrown)}`
   } catch {
-    text = `${kindOf(thrown)} was thrown`
+    text = `${typeof thrown} was thrown`
   }
   return new Error(text, { cause: thrown })
 }

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { HookJob, JobHooks } from '../types/jobs.ts'
 import type { JobEnvelope } from '../types/job.ts'
 import { InvalidOptionsError, kindOf } from './errors.ts'
-import { maxAttempts } from './envelope.ts'
+import { logFields, maxAttempts } from './envelope.ts'
 import { logError } from './log-error.ts'
 import type { Definition } from './registry.ts'
 
@@ -10,7 +10,10 @@ const NAMES = ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter', '
 type HookName = keyof JobHooks
 type Rest<Name extends HookName> = Parameters<JobHooks[Name]> extends [HookJob, ...infer Others] ? Others : never
 
-/** The users' hooks. They are told and not waited for; one that throws or rejects is logged. */
+/**
+ * The users' hooks. They are told in a turn of their own, once the backend has stored what they hear of, so that they may
+ * enqueue, cancel and retry. Nobody waits for them; one that throws or rejects is logged.
+ */
 export class Hooks {
   readonly #instance: FastifyInstance
   readonly #hooks: { [Name in HookName]: JobHooks[Name][] } = {
@@ -22,7 +25,7 @@ export class Hooks {
   }
 
   add<Name extends HookName> (name: Name, hook: JobHooks[Name]): void {
-    if (!NAMES.includes(name)) throw new InvalidOptionsError(`hook '${String(name)}': the hooks are ${NAMES.join(', ')}`)
+    if (!NAMES.includes(name)) throw new InvalidOptionsError(`hook '${typeof name === 'string' ? name : kindOf(name)}': the hooks are ${NAMES.join(', ')}`)
     if (typeof hook !== 'function') throw new InvalidOptionsError(`hook '${name}': it must be a function, got ${kindOf(hook)}`)
     this.#hooks[name].push(hook)
   }
@@ -31,14 +34,17 @@ export class Hooks {
     const hooks = this.#hooks[name]
     if (hooks.length === 0) return
     const job: HookJob = { ...jobInfo(envelope, definition), payload: envelope.payload }
-    for (const hook of hooks) this.#call(name, hook, job, rest)
+    const fields = logFields(envelope, definition.queue)
+    setImmediate(() => {
+      for (const hook of hooks) this.#call(name, hook, job, rest, fields)
+    })
   }
 
-  async #call (name: HookName, hook: JobHooks[HookName], job: HookJob, rest: readonly unknown[]): Promise<void> {
+  async #call (name: HookName, hook: JobHooks[HookName], job: HookJob, rest: readonly unknown[], fields: object): Promise<void> {
     try {
       await (hook as (...args: unknown[]) => unknown).call(this.#instance, job, ...rest)
     } catch (err) {
-      logError(this.#instance.log, 'error', err, { jobId: job.id, jobName: job.name, hook: name }, 'a job hook failed')
+      logError(this.#instance.log, 'error', err, { ...fields, hook: name }, 'a job hook failed')
     }
   }
 }

@@ -1,7 +1,5 @@
+import { KeepAlive } from './keep-alive.ts'
 import type { Queue } from './queue.ts'
-
-/** Milliseconds; any number would do. */
-const KEEP_ALIVE_INTERVAL = 60_000
 
 interface Quiet {
   /** Delayed jobs and retries have to be gone, too. */
@@ -19,17 +17,18 @@ interface Waiter extends Quiet {
 export class Idle {
   readonly #queues: () => readonly Queue[]
   #waiters: Waiter[] = []
-  /** The plugin's timers let the process end; who waits for a delayed job wants to see it run. */
-  #keepAlive: NodeJS.Timeout | undefined
+  #released = false
+  readonly #keepAlive = new KeepAlive(() => this.#waiters.length > 0)
 
   constructor (queues: () => readonly Queue[]) {
     this.#queues = queues
   }
 
   wait (quiet: Quiet): Promise<void> {
+    if (this.#released) return Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#waiters.push({ ...quiet, resolve, reject })
-      this.#keepAlive ??= setInterval(() => {}, KEEP_ALIVE_INTERVAL)
+      this.#keepAlive.hold()
       this.check()
     })
   }
@@ -42,6 +41,7 @@ export class Idle {
 
   /** The app has stopped: nothing will run any more, nobody has to wait for it. */
   release (): void {
+    this.#released = true
     for (const { resolve } of this.#waiters.splice(0)) resolve()
     this.#letGo()
   }
@@ -54,7 +54,8 @@ export class Idle {
     }))
     this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
     this.#letGo()
-    for (const { resolve } of released) resolve()
+    // After the hooks that were told in this turn.
+    for (const { resolve } of released) setImmediate(resolve)
   }
 
   // A backend that cannot say how many jobs it holds.
@@ -64,8 +65,6 @@ export class Idle {
   }
 
   #letGo (): void {
-    if (this.#waiters.length > 0) return
-    clearInterval(this.#keepAlive)
-    this.#keepAlive = undefined
+    if (this.#waiters.length === 0) this.#keepAlive.release()
   }
 }

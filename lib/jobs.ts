@@ -4,7 +4,7 @@ import type { DeadLetter, EnvelopeOptions, JobEnvelope, JobView } from '../types
 import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
 import { InvalidOptionsError, kindOf, NotSerializableError, stoppingError, UnknownJobError } from './errors.ts'
-import { checkDelegateOptions, checkEnqueueOptions } from './options.ts'
+import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
 import { Definition } from './registry.ts'
 import type { Runtime } from './runtime.ts'
 import { uuid } from './uuid.ts'
@@ -21,9 +21,12 @@ export class JobsFacade {
     this.#runtime = runtime
     this.#instance = instance
     this.deadLetters = {
-      list: (options?: { queue?: string, limit?: number }): Promise<DeadLetter[]> => runtime.inspection.listDead(options),
-      retry: (id: string): Promise<boolean> => runtime.inspection.retry(id),
-      remove: (id: string): Promise<boolean> => runtime.inspection.remove(id)
+      list: async (options: { queue?: string, limit?: number } = {}): Promise<DeadLetter[]> => {
+        checkListOptions(options, 'call of deadLetters.list')
+        return runtime.inspection.listDead(options)
+      },
+      retry: async (id: string): Promise<boolean> => runtime.inspection.retry(checkId(id, 'deadLetters.retry')),
+      remove: async (id: string): Promise<boolean> => runtime.inspection.remove(checkId(id, 'deadLetters.remove'))
     }
   }
 
@@ -42,10 +45,14 @@ export class JobsFacade {
     }
   }
 
-  async enqueueMany (jobs: readonly JobToEnqueue[], { signal }: { signal?: AbortSignal } = {}): Promise<EnqueuedJob[]> {
+  async enqueueMany (jobs: readonly JobToEnqueue[], options: { signal?: AbortSignal } = {}): Promise<EnqueuedJob[]> {
+    checkEnqueueManyOptions(options, 'call of enqueueMany')
+    const { signal } = options
     if (!Array.isArray(jobs)) throw new InvalidOptionsError(`call of enqueueMany: the jobs must be an array, got ${kindOf(jobs)}`)
     const wrong = jobs.findIndex((job) => typeof job !== 'object' || job === null)
     if (wrong !== -1) throw new InvalidOptionsError(`call of enqueueMany: element ${wrong} must be an object with 'job' and 'payload', got ${kindOf(jobs[wrong])}`)
+    const signalled = jobs.findIndex((job) => job.signal !== undefined)
+    if (signalled !== -1) throw new InvalidOptionsError(`call of enqueueMany: element ${signalled} has a 'signal' of its own; give one for all as enqueueMany(jobs, { signal })`)
     const definitions = jobs.map(({ job }) => this.#definition(job))
     const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options))
     const enqueued: EnqueuedJob[] = new Array(jobs.length)
@@ -69,12 +76,12 @@ export class JobsFacade {
     return this.#runtime.inspection.status()
   }
 
-  get (id: string): Promise<JobView & { attempts: number } | undefined> {
-    return this.#runtime.inspection.get(id)
+  async get (id: string): Promise<JobView & { attempts: number } | undefined> {
+    return this.#runtime.inspection.get(checkId(id, 'get'))
   }
 
-  cancel (id: string): Promise<boolean> {
-    return this.#runtime.inspection.cancel(id)
+  async cancel (id: string): Promise<boolean> {
+    return this.#runtime.inspection.cancel(checkId(id, 'cancel'))
   }
 
   pause (queue?: string): void {
@@ -90,8 +97,9 @@ export class JobsFacade {
     this.#runtime.hooks.add(name, hook)
   }
 
-  idle ({ delayed = false }: { delayed?: boolean } = {}): Promise<void> {
-    return this.#runtime.idle.wait({ delayed, paused: true })
+  async idle (options: { delayed?: boolean } = {}): Promise<void> {
+    checkIdleOptions(options, 'call of idle')
+    return this.#runtime.idle.wait({ delayed: options.delayed ?? false, paused: true })
   }
 
   #definition (job: string | JobDefinition): Definition {
@@ -99,7 +107,8 @@ export class JobsFacade {
       if (this.#runtime.registry.find(job.name) !== job) throw new UnknownJobError(job.name)
       return job
     }
-    return this.#runtime.registry.get(job as string)
+    if (typeof job !== 'string') throw new InvalidOptionsError(`enqueue: the job must be the name of a job or a definition, got ${kindOf(job)}`)
+    return this.#runtime.registry.get(job)
   }
 
   #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined): JobEnvelope {
@@ -127,7 +136,11 @@ export class JobsFacade {
     const queue = this.#runtime.queue(queueName)
     if (!queue.backend.capabilities.delegates) throw new NotSerializableError(name, queue.backend.name, queueName)
     this.#assertAccepts(queue.delegates, name)
-    const rare = { ...envelopeOptions(name, rest, this.#runtime.clock.now()), delegate: delegate as (...args: never[]) => unknown }
+    const rare = {
+      attempts: queue.delegates.attempts,
+      ...envelopeOptions(name, rest, this.#runtime.clock.now()),
+      delegate: delegate as (...args: never[]) => unknown
+    }
     return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, rest, rare), rest.signal)
   }
 
@@ -172,11 +185,18 @@ export class JobsFacade {
   }
 }
 
+function checkId (id: unknown, call: string): string {
+  if (typeof id !== 'string') throw new InvalidOptionsError(`call of ${call}: the id must be a string, got ${kindOf(id)}`)
+  return id
+}
+
 function envelopeOptions (name: string, options: EnqueueOptions, now: number): EnvelopeOptions | undefined {
   const { id, delay, runAt, priority, uniqueKey, uniqueFor, attempts } = options
   if (delay !== undefined && runAt !== undefined) throw new InvalidOptionsError(`enqueue of job '${name}': give 'delay' or 'runAt', not both`)
   if (uniqueFor !== undefined && uniqueKey === undefined) throw new InvalidOptionsError(`enqueue of job '${name}': 'uniqueFor' needs a 'uniqueKey'`)
-  const at = runAt === undefined ? delay === undefined ? undefined : now + delay : Number(runAt)
+  const time = runAt === undefined ? now + (delay ?? 0) : Number(runAt)
+  // What was due before it was enqueued is due now.
+  const at = time <= now ? undefined : time
   if (id === undefined && at === undefined && priority === undefined && uniqueKey === undefined && attempts === undefined) return undefined
   if (Number.isNaN(at)) throw new InvalidOptionsError(`enqueue of job '${name}': option 'runAt' is an invalid Date`)
   return {

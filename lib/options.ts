@@ -9,15 +9,20 @@ import { optionsCheck } from './validation.ts'
 const milliseconds = { type: 'number', minimum: 0 }
 const fraction = { type: 'number', minimum: 0, maximum: 1 }
 const attempts = { type: 'integer', minimum: 1 }
-const path = { type: 'string', pattern: '^/[^?#\\s]*$' }
+const path = { type: 'string', pattern: '^/[^?#:*\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
 // Fastify's default maxParamLength: a longer one could not be asked for at /jobs/:id.
-const id = { type: 'string', minLength: 1, maxLength: 100 }
+const id = { type: 'string', minLength: 1, maxLength: 100, not: { enum: ['.', '..', 'status'] } }
 export const DEFAULT_ROUTES_PREFIX = '/jobs'
 const MAX_CAPACITY = 10_000_000
 
 function object (properties: object, required: string[] = []) {
   return { type: 'object', additionalProperties: false, properties, required }
+}
+
+function withMethods (names: string[], properties: object = {}) {
+  const methods = Object.fromEntries(names.map((method) => [method, { kind: 'function' }]))
+  return { type: 'object', required: [...Object.keys(properties), ...names], properties: { ...properties, ...methods } }
 }
 
 function orFalse (schema: object) {
@@ -31,10 +36,10 @@ const backoff = {
   })
 }
 
-const backend = {
-  type: 'object',
-  required: ['name', 'capabilities', 'open', 'enqueue', 'consume', 'stats', 'abandon', 'close']
-}
+const backend = withMethods(['open', 'enqueue', 'consume', 'stats', 'abandon', 'close'], {
+  name: { type: 'string' },
+  capabilities: { type: 'object' }
+})
 
 const queue = object({
   capacity: { type: 'integer', minimum: 1, maximum: MAX_CAPACITY },
@@ -55,14 +60,14 @@ const checkPluginOptions = optionsCheck(object({
   metrics: orFalse(object({
     path: orFalse(path),
     prefix: { type: 'string', pattern: '^[a-zA-Z_:][a-zA-Z0-9_:]*$' },
-    registry: { type: 'object', required: ['registerMetric', 'metrics'] },
+    registry: withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric']),
     defaultMetrics: { type: 'boolean' }
   })),
   health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds })),
   routes: orFalse(object({ prefix: path })),
   admin: object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' } }, ['authorize']),
-  ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { kind: 'function' } } }),
-  clock: { type: 'object', required: ['now', 'monotonic', 'setTimeout', 'clearTimeout'] }
+  ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, else: { kind: 'function' } } } }),
+  clock: withMethods(['now', 'monotonic', 'setTimeout', 'clearTimeout'])
 }))
 
 export const checkDefineOptions = optionsCheck(object({
@@ -81,6 +86,9 @@ const enqueueProperties = {
   attempts
 }
 
+export const checkEnqueueManyOptions = optionsCheck(object({ signal: { kind: 'AbortSignal' } }))
+export const checkListOptions = optionsCheck(object({ queue: name, limit: { type: 'integer', minimum: 0 } }))
+export const checkIdleOptions = optionsCheck(object({ delayed: { type: 'boolean' } }))
 export const checkEnqueueOptions = optionsCheck(object(enqueueProperties))
 export const checkDelegateOptions = optionsCheck(object({ ...enqueueProperties, name, queue: name }, ['name']))
 

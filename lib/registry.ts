@@ -50,11 +50,14 @@ export class Definition implements JobDefinition {
 }
 
 function compile (compiler: PayloadCompiler, name: string, schema: object): ValidateFunction {
+  let validate: ValidateFunction
   try {
-    return compiler.compile(schema)
+    validate = compiler.compile(schema)
   } catch (error) {
     throw new InvalidOptionsError(`definition of job '${name}': option 'schema' is not a valid JSON Schema (${(error as Error).message})`, { cause: error })
   }
+  if ('$async' in validate) throw new InvalidOptionsError(`definition of job '${name}': option 'schema' is asynchronous ($async); payloads are checked at once`)
+  return validate
 }
 
 /** The defined jobs, by name. */
@@ -71,7 +74,7 @@ export class Registry {
     this.#queueOf = queueOf
   }
 
-  define (instance: FastifyInstance, name: unknown, options: DefineOptions, handler: unknown): Definition {
+  define (instance: FastifyInstance, name: unknown, options: DefineOptions = {}, handler: unknown): Definition {
     if (typeof name !== 'string' || name === '' || name.length > 128) {
       throw new InvalidOptionsError(`job name: it must be a string of 1 to 128 characters, got ${kindOf(name)}`)
     }

@@ -1,6 +1,6 @@
 import type { Outcome } from '../types/backend.ts'
 import type { BackoffFunction, BackoffOptions, RetryOptions } from '../types/options.ts'
-import { isNonRetryable, serializeError } from './errors.ts'
+import { describe, isNonRetryable, serializeError } from './errors.ts'
 
 export interface RetryPolicy {
   readonly attempts: number
@@ -14,11 +14,14 @@ export function resolveRetryPolicy (options: RetryOptions, defaults?: RetryPolic
   }
 }
 
+// Beyond it 2 ** n is Infinity, and Infinity × 0 is no number.
+const MAX_DOUBLINGS = 1000
+
 function backoffFunction (backoff: BackoffOptions | BackoffFunction = {}): BackoffFunction {
   if (typeof backoff === 'function') return backoff
   const { type = 'exponential', delay = 2000, max = 60_000, jitter = 0.2 } = backoff
   return function wait (attempt) {
-    const full = Math.min(type === 'fixed' ? delay : delay * 2 ** (attempt - 1), max)
+    const full = Math.min(type === 'fixed' ? delay : delay * 2 ** Math.min(attempt - 1, MAX_DOUBLINGS), max)
     // Downward, so that `max` stays what it says.
     return Math.round(full * (1 - jitter * Math.random()))
   }
@@ -46,11 +49,21 @@ export function outcomeOf (thrown: unknown, error: Error, failed: FailedAttempt)
 function isRetryable (thrown: unknown, { retryable, onPolicyError }: FailedAttempt): boolean {
   if (retryable === undefined) return true
   try {
-    return retryable(thrown) !== false
+    const answer: unknown = retryable(thrown)
+    if (!(answer instanceof Promise)) return answer !== false
+    onPolicyError(new TypeError(`retryable must return true or false at once, got ${kindOfAnswer(answer)}`))
+    return true
   } catch (error) {
     onPolicyError(error)
     return true
   }
+}
+
+// A promise comes too late; should it reject, it must not take the process down.
+function kindOfAnswer (answer: unknown): string {
+  if (!(answer instanceof Promise)) return describe(answer)
+  answer.catch(() => {})
+  return 'a promise'
 }
 
 const fallback = backoffFunction()
@@ -59,7 +72,7 @@ function backoffDelay (thrown: unknown, { attempt, backoff, onPolicyError }: Fai
   try {
     const delay = backoff(attempt, thrown)
     if (Number.isFinite(delay) && delay >= 0) return delay
-    onPolicyError(new TypeError(`backoff must return milliseconds of 0 or more, got ${String(delay)}`))
+    onPolicyError(new TypeError(`backoff must return milliseconds of 0 or more at once, got ${kindOfAnswer(delay)}`))
   } catch (error) {
     onPolicyError(error)
   }

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { JobEnvelope } from '../types/job.ts'
+import { logFields } from './envelope.ts'
 import { BackendUnavailableError, UnknownQueueError } from './errors.ts'
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
@@ -113,7 +114,7 @@ export class Runtime {
     const lane = this.queue(queue)
     const definition = this.registry.definitionOf(envelope, lane) ?? lane.delegates
     definition.counters.dropped++
-    this.#log.warn({ jobId: envelope.id, jobName: envelope.name, queue }, 'the queue is full, a job was dropped')
+    this.#log.warn(logFields(envelope, queue), 'the queue is full, a job was dropped')
     this.hooks.tell('onDrop', definition, envelope)
   }
 }

@@ -39,8 +39,9 @@ export class TimerHeap<T> {
     return timer
   }
 
-  remove (timer: Timer<T>): void {
-    if (timer.index === -1) return
+  /** False when it has fired or was removed before. */
+  remove (timer: Timer<T>): boolean {
+    if (timer.index === -1) return false
     const last = this.#heap.pop()!
     if (last !== timer) {
       this.#place(last, timer.index)
@@ -49,6 +50,7 @@ export class TimerHeap<T> {
     }
     timer.index = -1
     if (this.#heap.length === 0) this.#disarm()
+    return true
   }
 
   * items (): Generator<T> {
@@ -81,11 +83,14 @@ export class TimerHeap<T> {
     this.#handle = undefined
     this.#armedFor = Infinity
     const now = this.#clock.monotonic()
-    for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
-      this.remove(first)
-      this.#fire(first.item)
+    try {
+      for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
+        this.remove(first)
+        this.#fire(first.item)
+      }
+    } finally {
+      this.#arm()
     }
-    this.#arm()
   }
 
   #place (timer: Timer<T>, index: number): void {

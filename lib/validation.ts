@@ -31,8 +31,17 @@ function explain (error: ErrorObject): string {
     return `unknown option '${path === '' ? name : `${path}.${name}`}'`
   }
   const subject = path === '' ? 'the options' : `option '${path}'`
-  const allowed = error.keyword === 'enum' ? ` (${(error.params.allowedValues as string[]).join(', ')})` : ''
-  return `${subject} ${error.message}${allowed}, got ${describe(error.data)}`
+  if (error.propertyName !== undefined) return `${subject} must not have the name '${error.propertyName}': it ${error.message}`
+  return `${subject} ${demand(error)}, got ${describe(error.data)}`
+}
+
+function demand ({ keyword, message, params, schema }: ErrorObject): string {
+  switch (keyword) {
+    case 'enum': return `${message} (${(params.allowedValues as string[]).join(', ')})`
+    case 'const': return 'must be false or an object'
+    case 'not': return `must be none of ${(schema as { enum: string[] }).enum.join(', ')}`
+    default: return message!
+  }
 }
 
 /** The compiler of payload schemas. It checks and changes nothing: no coercion, no defaults, no removal. */
@@ -41,7 +50,10 @@ export class PayloadCompiler {
 
   constructor (options: AjvOptions = {}) {
     this.#ajv = withFormats(new Ajv({ strict: false, ...options.customOptions }))
-    for (const plugin of options.plugins ?? []) plugin(this.#ajv as never)
+    for (const given of options.plugins ?? []) {
+      const [plugin, pluginOptions] = Array.isArray(given) ? given : [given]
+      plugin(this.#ajv as never, pluginOptions)
+    }
   }
 
   compile (schema: object): ValidateFunction {

@@ -2,6 +2,7 @@ import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backend.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
+import { logFields } from './envelope.ts'
 import { serializeError, UnknownJobError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
@@ -110,11 +111,11 @@ export class Worker implements AttemptHost {
     return Array.from(this.#attempts, ({ id, definition }) => ({ jobId: id, jobName: definition.name }))
   }
 
-  finished (attempt: Attempt, outcome: Outcome, endedAt: number): void {
+  finished (attempt: Attempt, now: number): void {
     this.#attempts.remove(attempt)
     if (this.#attempts.size === 0) this.#onQuiet()
-    this.#handingOnAt = endedAt
-    attempt.settle(outcome)
+    this.#handingOnAt = now
+    attempt.settle()
     this.#handingOnAt = undefined
   }
 
@@ -134,9 +135,9 @@ export class Worker implements AttemptHost {
   }
 
   // Only an older or newer version of the app can have stored it: a person has to look.
-  #refuse ({ envelope: { id, name } }: Delivery): Outcome {
-    const error = new UnknownJobError(name)
-    this.log.error({ err: error, jobId: id, jobName: name, queue: this.#queue.name }, 'the job is a dead letter now')
+  #refuse ({ envelope }: Delivery): Outcome {
+    const error = new UnknownJobError(envelope.name)
+    this.log.error({ ...logFields(envelope, this.#queue.name), err: error }, 'the job is a dead letter now')
     return { type: 'dead', error: serializeError(error) }
   }
 }

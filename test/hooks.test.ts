@@ -34,6 +34,7 @@ t.test('onEnqueue hears the payload even when the job is over by then', async (t
   await app.ready()
   app.jobs.pause()
   await app.jobs.enqueueMany(['a', 'b'].map((payload) => ({ job: 'work', payload })))
+  await turns()
   t.same(told, [['dropped', 'a'], ['enqueued', 'a'], ['enqueued', 'b']])
 })
 

@@ -60,7 +60,7 @@ export interface EnqueueResult {
 export interface QueueStats {
   /** Ready to run and not yet taken. */
   readonly waiting: number
-  /** When the job that has waited longest fell due, milliseconds since the epoch; absent when none waits or nobody knows. */
+  /** When the job that has waited longest, a retry perhaps, fell due: milliseconds since the epoch; absent when none waits or nobody knows. */
   readonly waitingSince?: number
   /** Not due yet: delayed jobs and retries. */
   readonly delayed: number

@@ -60,7 +60,7 @@ export interface EnvelopeOptions {
   readonly uniqueFor?: number
   readonly attempts?: number
   /** The inline function of a delegate job; never leaves the process. */
-  readonly delegate?: (...args: never[]) => unknown
+  delegate?: (...args: never[]) => unknown
 }
 
 /**

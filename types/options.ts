@@ -82,10 +82,12 @@ export interface AdminOptions {
   readOnly?: boolean
 }
 
+export type AjvPlugin = (ajv: never, options?: any) => unknown
+
 /** How payload schemas are compiled; the same shape as Fastify's own `ajv` option. */
 export interface AjvOptions {
   customOptions?: Record<string, unknown>
-  plugins?: readonly ((ajv: never) => unknown)[]
+  plugins?: readonly (AjvPlugin | readonly [plugin: AjvPlugin, options: any])[]
 }
 
 export interface BackgroundJobsOptions {

@@ -44,8 +44,9 @@ async function queueFindings (queue: Queue, { degraded, unhealthy, stalledAfter 
 }
 
 // A queue without work picks nothing up either: the wait counts from when there was some.
-function stalledMilliseconds ({ waiting, waitingSince = -Infinity }: QueueStats, { clock, sinceLastPickUp }: Worker): number {
-  return waiting === 0 ? 0 : Math.min(sinceLastPickUp, clock.now() - waitingSince)
+function stalledMilliseconds ({ waiting, waitingSince }: QueueStats, { clock, sinceLastPickUp }: Worker): number {
+  if (waitingSince !== undefined) return Math.min(sinceLastPickUp, clock.now() - waitingSince)
+  return waiting === 0 ? 0 : sinceLastPickUp
 }
 
 function worst (findings: readonly Finding[]): HealthStatus {

@@ -17,7 +17,7 @@ const COUNTERS: readonly [name: string, help: string, value: (counters: JobCount
   ['retried_total', 'Failed attempts that are tried again', ({ retried }) => retried],
   ['dead_lettered_total', 'Jobs that became dead letters', ({ deadLettered }) => deadLettered],
   ['dropped_total', 'Jobs that a full queue dropped', ({ dropped }) => dropped],
-  ['rejected_total', 'Enqueues that were refused', ({ rejected }) => rejected],
+  ['rejected_total', 'Valid enqueues that were refused, gave up or found the app stopping', ({ rejected }) => rejected],
   ['discarded_total', 'Jobs in memory that ended with the process', ({ discarded }) => discarded]
 ]
 

@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client'
 const schema = {
   summary: 'Metrics in the Prometheus text format',
   tags: ['metrics'],
-  response: { 200: { description: 'Prometheus text format', type: 'string' } }
+  response: { 200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } } }
 }
 
 /** `GET <path>`, for Prometheus. */

@@ -1,6 +1,7 @@
 import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
-import { encodePayload } from '../../envelope.ts'
+import { encodePayload, logFields } from '../../envelope.ts'
+import { InvalidOptionsError } from '../../errors.ts'
 import { MemoryConsumer } from './consumer.ts'
 import { MemoryQueue } from './queue.ts'
 import { RecordIndex } from './record-index.ts'
@@ -32,6 +33,7 @@ class MemoryBackend implements Backend {
   }
 
   async open ({ queues, clock, log, stopping, onDrop }: BackendContext): Promise<void> {
+    if (this.#queues.size > 0) throw new InvalidOptionsError("backend 'memory': another app has opened it; call memory() once for each app")
     this.#clock = clock
     for (const settings of queues) {
       this.#queues.set(settings.name, new MemoryQueue(settings, {
@@ -39,8 +41,8 @@ class MemoryBackend implements Backend {
         records: this.#records,
         storePayloads: this.#serialize,
         onDrop,
-        onDeadLetterLost ({ envelope: { id, name } }) {
-          log.warn({ jobId: id, jobName: name, queue: settings.name }, 'too many dead letters, the oldest one is forgotten')
+        onDeadLetterLost ({ envelope }) {
+          log.warn(logFields(envelope, settings.name), 'too many dead letters, the oldest one is forgotten')
         }
       }))
     }

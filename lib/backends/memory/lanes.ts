@@ -62,11 +62,13 @@ export class Lanes {
     return this.#lowestFresh()?.last
   }
 
-  /** When the fresh job that has waited longest fell due. */
+  /** When the job that has waited longest fell due. */
   get waitingSince (): number | undefined {
     let since: number | undefined
-    for (const { fresh: { first } } of this.#lanes) {
-      if (first !== undefined && (since === undefined || first.dueAt < since)) since = first.dueAt
+    for (const { returned, fresh } of this.#lanes) {
+      for (const { first } of [returned, fresh]) {
+        if (first !== undefined && (since === undefined || first.dueAt < since)) since = first.dueAt
+      }
     }
     return since
   }

@@ -1,5 +1,6 @@
 import type { EnqueueResult } from '../../../types/backend.ts'
 import type { JobEnvelope } from '../../../types/job.ts'
+import { KeepAlive } from '../../keep-alive.ts'
 import { LinkedList, type Linked } from '../../linked-list.ts'
 import { TimerHeap, type Timer } from '../../timer-heap.ts'
 import type { Clock } from '../../../types/backend.ts'
@@ -29,6 +30,7 @@ class Producer implements Linked<Producer> {
  */
 export class WaitingProducers {
   readonly #waiting = new LinkedList<Producer>()
+  readonly #keepAlive = new KeepAlive(() => this.#waiting.size > 0)
   readonly #timeouts: TimerHeap<Producer>
   readonly #onGaveUp: () => void
 
@@ -50,6 +52,7 @@ export class WaitingProducers {
     return new Promise((resolve, reject) => {
       const producer = new Producer(jobs, resolve, reject)
       this.#waiting.push(producer)
+      this.#keepAlive.hold()
       if (timeout !== undefined) producer.timer = this.#timeouts.add(timeout, producer)
       if (signal !== undefined) {
         const onAbort = (): void => this.#giveUp(producer, signal.reason)
@@ -69,6 +72,7 @@ export class WaitingProducers {
     for (let producer = this.#waiting.first; producer !== undefined; producer = this.#waiting.first) {
       this.#fail(producer, reason)
     }
+    this.#keepAlive.release()
   }
 
   #giveUp (producer: Producer, reason: unknown): void {

@@ -1,12 +1,13 @@
 import type { Clock, EnqueueResult, Outcome, QueueSettings, QueueStats } from '../../../types/backend.ts'
 import type { JobEnvelope, JobState } from '../../../types/job.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
-import { LinkedList } from '../../linked-list.ts'
 import { TimerHeap } from '../../timer-heap.ts'
+import { EndedJobs } from './ended-jobs.ts'
 import { Lanes } from './lanes.ts'
 import { WaitingProducers, type Results } from './producers.ts'
 import { MemoryRecord } from './record.ts'
 import type { RecordIndex } from './record-index.ts'
+import { UniqueKeys } from './unique-keys.ts'
 
 export interface QueueContext {
   readonly clock: Clock
@@ -29,17 +30,16 @@ export class MemoryQueue {
   readonly #ready = new Lanes()
   readonly #delayed: TimerHeap<MemoryRecord>
   readonly #producers: WaitingProducers
-  readonly #finished = new LinkedList<MemoryRecord>()
-  readonly #dead = new LinkedList<MemoryRecord>()
-  readonly #unique = new Map<string, MemoryRecord>()
-  readonly #uniqueExpiry: TimerHeap<MemoryRecord>
+  readonly #ended: EndedJobs
+  readonly #keys: UniqueKeys
   #active = 0
 
   constructor (settings: QueueSettings, context: QueueContext) {
     this.settings = settings
     this.#context = context
     this.#delayed = new TimerHeap(context.clock, (record) => this.#due(record))
-    this.#uniqueExpiry = new TimerHeap(context.clock, (record) => this.#releaseKey(record))
+    this.#ended = new EndedJobs(settings, context.records, context.onDeadLetterLost)
+    this.#keys = new UniqueKeys(context.clock)
     this.#producers = new WaitingProducers(
       context.clock,
       () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`),
@@ -58,7 +58,7 @@ export class MemoryQueue {
       waitingSince: this.#ready.waitingSince,
       delayed: this.#delayed.size + this.#ready.returned,
       active: this.#active,
-      dead: this.#dead.size
+      dead: this.#ended.dead.size
     }
   }
 
@@ -72,9 +72,9 @@ export class MemoryQueue {
     switch (this.settings.fullMode) {
       case 'wait': return this.#wait(jobs, signal)
       case 'reject': return Promise.reject(this.#fullError(''))
-      case 'dropWrite': return Promise.resolve(jobs.map((job) => this.#dropWrite(job)))
-      case 'dropOldest': return Promise.resolve(jobs.map((job) => this.#admitDropping(job, () => this.#ready.oldestFresh)))
-      case 'dropNewest': return Promise.resolve(jobs.map((job) => this.#admitDropping(job, () => this.#ready.newestFresh)))
+      case 'dropWrite': return Promise.resolve(jobs.map((job) => this.#admitOrDrop(job)))
+      case 'dropOldest': return Promise.resolve(jobs.map((job) => this.#admitAfterDrop(job, () => this.#ready.oldestFresh)))
+      case 'dropNewest': return Promise.resolve(jobs.map((job) => this.#admitAfterDrop(job, () => this.#ready.newestFresh)))
     }
   }
 
@@ -130,20 +130,14 @@ export class MemoryQueue {
   }
 
   * deadLetters (): Generator<MemoryRecord> {
-    yield * this.#dead
+    yield * this.#ended.dead
   }
 
   /** Runs a dead letter again; it was admitted once, so it is not refused for lack of room. */
   retry (record: MemoryRecord): boolean {
     if (record.state !== 'dead') return false
-    const key = record.envelope.options?.uniqueKey
-    if (key !== undefined) {
-      const holder = this.#unique.get(key)
-      if (holder !== undefined && holder !== record) return false
-      this.#unique.set(key, record)
-      if (record.rare?.expiry !== undefined) this.#uniqueExpiry.remove(record.rare.expiry)
-    }
-    this.#dead.remove(record)
+    if (!this.#keys.retake(record)) return false
+    this.#ended.dead.remove(record)
     record.revived(this.#room > 0, this.#context.clock.now())
     this.#makeReady(record)
     return true
@@ -151,8 +145,7 @@ export class MemoryQueue {
 
   removeDead (record: MemoryRecord): boolean {
     if (record.state !== 'dead') return false
-    this.#dead.remove(record)
-    this.#context.records.remove(record)
+    this.#ended.forgetDead(record)
     return true
   }
 
@@ -164,7 +157,7 @@ export class MemoryQueue {
 
   close (): void {
     this.#delayed.clear()
-    this.#uniqueExpiry.clear()
+    this.#keys.clear()
   }
 
   #admitAll (jobs: readonly JobEnvelope[]): Results {
@@ -176,7 +169,7 @@ export class MemoryQueue {
     if (existing !== undefined) return { id: existing.envelope.id, status: 'duplicate' }
     const record = new MemoryRecord(this, job)
     this.#remember(record)
-    if (job.options?.uniqueKey !== undefined) this.#unique.set(job.options.uniqueKey, record)
+    this.#keys.take(record)
     const runAt = job.options?.runAt
     const now = runAt === undefined ? 0 : this.#context.clock.now()
     if (runAt !== undefined && runAt > now) {
@@ -190,7 +183,7 @@ export class MemoryQueue {
 
   #existing ({ id, options }: JobEnvelope): MemoryRecord | undefined {
     if (options === undefined) return undefined
-    const holder = options.uniqueKey === undefined ? undefined : this.#unique.get(options.uniqueKey)
+    const holder = this.#keys.holder(options.uniqueKey)
     if (holder !== undefined || !options.givenId) return holder
     const namesake = this.#context.records.find(id)
     return namesake === undefined || namesake.neverRan ? undefined : namesake
@@ -204,8 +197,7 @@ export class MemoryQueue {
 
   /** A job that was dropped or cancelled gives its id to the next one. */
   forget (record: MemoryRecord): void {
-    this.#finished.remove(record)
-    this.#context.records.remove(record)
+    this.#ended.forgetFinished(record)
   }
 
   #wait (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
@@ -228,7 +220,7 @@ export class MemoryQueue {
     return jobs.every((job) => this.#existing(job) !== undefined)
   }
 
-  #dropWrite (job: JobEnvelope): EnqueueResult {
+  #admitOrDrop (job: JobEnvelope): EnqueueResult {
     if (this.#room > 0 || this.#existing(job) !== undefined) return this.#admit(job)
     const record = new MemoryRecord(this, job)
     this.#remember(record)
@@ -237,14 +229,14 @@ export class MemoryQueue {
   }
 
   // Where only delayed jobs and retries hold the room there is nothing to drop but the job that comes.
-  #admitDropping (job: JobEnvelope, victimOf: () => MemoryRecord | undefined): EnqueueResult {
+  #admitAfterDrop (job: JobEnvelope, victimOf: () => MemoryRecord | undefined): EnqueueResult {
     if (this.#room <= 0 && this.#existing(job) === undefined) {
       const victim = victimOf()
-      if (victim === undefined) return this.#dropWrite(job)
+      if (victim === undefined) return this.#admitOrDrop(job)
       this.#ready.remove(victim)
       this.#drop(victim)
     }
-    return this.#dropWrite(job)
+    return this.#admitOrDrop(job)
   }
 
   #drop (record: MemoryRecord): void {
@@ -272,38 +264,15 @@ export class MemoryQueue {
 
   #finish (record: MemoryRecord, state: JobState, now: number): void {
     record.finished(state, now)
-    record.envelope.payload = undefined
-    if (record.rare !== undefined) record.rare.stored = undefined
-    this.#endUniqueness(record)
-    this.#keep(this.#finished, record, this.settings.history)
+    record.letGo()
+    this.#keys.end(record)
+    this.#ended.keepFinished(record)
   }
 
   #bury (record: MemoryRecord, now: number): void {
     record.finished('dead', now)
-    this.#endUniqueness(record)
-    const lost = this.#keep(this.#dead, record, this.settings.deadLetters)
-    if (lost !== undefined) this.#context.onDeadLetterLost(lost)
-  }
-
-  /** Appends, and forgets the oldest one beyond the limit. */
-  #keep (list: LinkedList<MemoryRecord>, record: MemoryRecord, limit: number): MemoryRecord | undefined {
-    list.push(record)
-    if (list.size <= limit) return undefined
-    const oldest = list.shift()!
-    this.#context.records.remove(oldest)
-    return oldest
-  }
-
-  #endUniqueness (record: MemoryRecord): void {
-    const options = record.envelope.options
-    if (options?.uniqueKey === undefined) return
-    if (options.uniqueFor !== undefined && options.uniqueFor > 0 && !record.neverRan) (record.rare ??= {}).expiry = this.#uniqueExpiry.add(options.uniqueFor, record)
-    else this.#releaseKey(record)
-  }
-
-  #releaseKey (record: MemoryRecord): void {
-    const key = record.envelope.options!.uniqueKey!
-    if (this.#unique.get(key) === record) this.#unique.delete(key)
+    this.#keys.end(record)
+    this.#ended.keepDead(record)
   }
 
   #fullError (detail: string): Error {

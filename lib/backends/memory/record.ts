@@ -6,6 +6,8 @@ import type { MemoryQueue } from './queue.ts'
 
 const NEVER = -1
 
+function released (): void {}
+
 /**
  * A job in memory. It is its own list node and its own delivery, and keeps its times as small integers relative to
  * the enqueueing: a queued job costs under 300 bytes beyond its payload (bench/heap.ts).
@@ -78,6 +80,14 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   released (): void {
     this.state = 'waiting'
     this.#attempt--
+  }
+
+  /** What a finished job needs no more: its payload, and an inline function with everything that it captured. */
+  letGo (): void {
+    const { envelope } = this
+    envelope.payload = undefined
+    if (envelope.options?.delegate !== undefined) envelope.options.delegate = released
+    if (this.rare !== undefined) this.rare.stored = undefined
   }
 
   /** Starts over, as a fresh job or, where there is no room for one, as a returned one. */

@@ -62,6 +62,7 @@ t.test("full mode 'dropOldest' loses the job that waited longest and tells onDro
   const { add, dropped, seen, run, state } = await pausedApp(t, { capacity: 2, fullMode: 'dropOldest' })
   const [a] = [await add('a'), await add('b')]
   t.match(await add('c'), { status: 'enqueued' })
+  await turns()
   t.same(dropped, [[a.id, 'a']])
   t.equal(await state(a.id), 'dropped')
   await run()
@@ -74,6 +75,7 @@ t.test("full mode 'dropNewest' loses the job that came last", async (t) => {
   await add('a')
   const b = await add('b')
   await add('c')
+  await turns()
   t.same(dropped, [[b.id, 'b']])
   await run()
   t.same(seen, ['a', 'c'])
@@ -85,6 +87,7 @@ t.test("full mode 'dropWrite' loses the job that comes and says so", async (t) =
   await add('b')
   const c = await add('c')
   t.equal(c.status, 'dropped')
+  await turns()
   t.same(dropped, [[c.id, 'c']])
   t.equal(await state(c.id), 'dropped')
   await run()
@@ -95,6 +98,7 @@ t.test('a batch into a full queue that drops is dropped job by job', async (t) =
   const { app, dropped, seen, run } = await pausedApp(t, { capacity: 2, fullMode: 'dropWrite' })
   const results = await app.jobs.enqueueMany([1, 2, 3].map((payload) => ({ job: 'work', payload })))
   t.same(results.map(({ status }) => status), ['enqueued', 'enqueued', 'dropped'])
+  await turns()
   t.same(dropped, [[results[2]!.id, 3]])
   await run()
   t.same(seen, [1, 2])
@@ -107,6 +111,7 @@ t.test('where only delayed jobs hold the room, a drop mode loses the job that co
     await add('b', { delay: 1000 })
     const c = await add('c')
     t.equal(c.status, 'dropped', fullMode)
+    await turns()
     t.same(dropped, [[c.id, 'c']])
     t.match((await app.jobs.status()).queues.default, { delayed: 2, queueDepth: 0 })
   }
@@ -118,6 +123,7 @@ t.test('the lowest priority is dropped first', async (t) => {
   const low = await add('low', { priority: -5 })
   await add('high', { priority: 5 })
   await add('more')
+  await turns()
   t.same(dropped, [[low.id, 'low']])
 })
 
@@ -130,8 +136,10 @@ t.test('a duplicate is answered in a full queue of any mode, and drops nothing',
     if (fullMode.startsWith('drop')) {
       const batch = await app.jobs.enqueueMany([{ job: 'work', payload: 4, id: `one-${fullMode}` }, { job: 'work', payload: 5 }])
       t.equal(batch[0]!.status, 'duplicate')
+      await turns()
       t.equal(dropped.length, 1)
     } else {
+      await turns()
       t.same(dropped, [])
     }
   }
