@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { KeepAlive } from './keep-alive.ts'
 import type { Queue } from './queue.ts'
 
@@ -18,7 +19,7 @@ export class Idle {
   readonly #queues: () => readonly Queue[]
   #waiters: Waiter[] = []
   #released = false
-  readonly #keepAlive = new KeepAlive(() => this.#waiters.length > 0)
+  readonly #keepAlive = new KeepAlive()
 
   constructor (queues: () => readonly Queue[]) {
     this.#queues = queues
@@ -36,7 +37,7 @@ export class Idle {
   /** To be called when a queue may have become quiet. */
   readonly check = (): void => {
     // The backend stores the last outcome first, then what it says about the queue is true.
-    if (this.#waiters.length > 0) setImmediate(() => this.#check().catch((error) => this.#fail(error)))
+    if (this.#waiters.length > 0) setImmediate().then(() => this.#check()).catch((error) => this.#fail(error))
   }
 
   /** The app has stopped: nothing will run any more, nobody has to wait for it. */
@@ -47,15 +48,23 @@ export class Idle {
   }
 
   async #check (): Promise<void> {
+    const quiet = await this.#quiet()
+    if (quiet.length === 0) return
+    // Hooks that were told in this turn may enqueue.
+    await setImmediate()
+    const released = (await this.#quiet()).filter((waiter) => quiet.includes(waiter))
+    this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
+    this.#letGo()
+    for (const { resolve } of released) resolve()
+  }
+
+  /** Those who have nothing to wait for at the moment. */
+  async #quiet (): Promise<Waiter[]> {
     const all = await Promise.all(this.#queues().map(async ({ name, backend, worker }) => ({ ...await backend.stats(name), paused: worker.paused })))
-    const released = this.#waiters.filter((waiter) => all.every((queue) => {
+    return this.#waiters.filter((waiter) => all.every((queue) => {
       const relevant = waiter.paused || !queue.paused
       return queue.active + (relevant ? queue.waiting : 0) + (waiter.delayed ? queue.delayed : 0) === 0
     }))
-    this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
-    this.#letGo()
-    // After the hooks that were told in this turn.
-    for (const { resolve } of released) setImmediate(resolve)
   }
 
   // A backend that cannot say how many jobs it holds.

@@ -1,20 +1,18 @@
 /** Milliseconds. */
 const CHECK_INTERVAL = 1000
 
-/**
- * Keeps the process alive while somebody waits: the plugin's own timers let it end. Looks once a second whether anybody
- * still does, since waiting begins and ends more often than a timer should.
- */
+/** Keeps the process alive while somebody waits: the plugin's own timers let it end. */
 export class KeepAlive {
-  readonly #waiting: () => boolean
+  readonly #waiting: (() => boolean) | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor (waiting: () => boolean) {
+  /** `waiting`, for what begins and ends more often than a timer should: asked once a second, in place of a release. */
+  constructor (waiting?: () => boolean) {
     this.#waiting = waiting
   }
 
   hold (): void {
-    this.#timer ??= setInterval(() => { if (!this.#waiting()) this.release() }, CHECK_INTERVAL)
+    this.#timer ??= setInterval(() => { if (this.#waiting?.() === false) this.release() }, CHECK_INTERVAL)
   }
 
   release (): void {

@@ -97,7 +97,7 @@ export class Registry {
   /** Throws FST_JOBS_UNKNOWN_JOB. */
   get (name: string): Definition {
     const definition = this.#definitions.get(name)
-    if (definition === undefined) throw new UnknownJobError(String(name))
+    if (definition === undefined) throw new UnknownJobError(name)
     return definition
   }
 

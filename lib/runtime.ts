@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { JobEnvelope } from '../types/job.ts'
 import { logFields } from './envelope.ts'
-import { BackendUnavailableError, UnknownQueueError } from './errors.ts'
+import { BackendUnavailableError, kindOf, UnknownQueueError } from './errors.ts'
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
@@ -65,7 +65,7 @@ export class Runtime {
   /** Throws FST_JOBS_UNKNOWN_QUEUE. */
   queue (name: string): Queue {
     const queue = this.#byName.get(name)
-    if (queue === undefined) throw new UnknownQueueError(String(name), [...this.#byName.keys()].join(', '))
+    if (queue === undefined) throw new UnknownQueueError(typeof name === 'string' ? name : kindOf(name), [...this.#byName.keys()].join(', '))
     return queue
   }
 

@@ -43,9 +43,44 @@ t.test('a hook that fails is logged with its name and its job, without the paylo
   const app = await buildApp(t, {}, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } })
   app.jobs.addHook('onEnqueue', async () => { throw new Error('no such table') })
   app.jobs.define('work', async () => {})
-  const { id } = await app.jobs.enqueue('work', 'secret')
+  const { id } = await app.jobs.enqueue('work', 'secret', { correlationId: 'request-1' })
   await turns()
   t.equal(lines.length, 1)
-  t.match(JSON.parse(lines[0]!), { hook: 'onEnqueue', jobId: id, jobName: 'work', err: { message: 'no such table' } })
+  t.match(JSON.parse(lines[0]!), { hook: 'onEnqueue', jobId: id, jobName: 'work', queue: 'default', attempt: 1, correlationId: 'request-1', err: { message: 'no such table' } })
   t.notMatch(lines[0]!, /secret/)
+})
+
+t.test('what a hook hears of is stored already: it may cancel, retry and enqueue', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 3, concurrency: 1, fullMode: 'dropWrite' } } })
+  const seen: unknown[] = []
+  const answers: unknown[] = []
+  app.jobs.define('work', async (payload) => { seen.push(payload) })
+  app.jobs.define('fails-once', { attempts: 1 }, async (payload) => { if (seen.push(payload) === 5) throw new Error('once') })
+  app.jobs.addHook('onDrop', async ({ id }) => { answers.push(['cancelled the dropped one', await app.jobs.cancel(id)]) })
+  app.jobs.addHook('onSuccess', async ({ id, payload }) => {
+    if (payload === 1) answers.push(['next of the key', (await app.jobs.enqueue('work', 'next', { uniqueKey: 'k' })).status, id !== ''])
+  })
+  app.jobs.addHook('onDeadLetter', async ({ id }) => { answers.push(['retried', await app.jobs.deadLetters.retry(id)]) })
+  for (const payload of [1, 2, 3, 4]) await app.jobs.enqueue('work', payload, payload === 1 ? { uniqueKey: 'k' } : {})
+  await turns()
+  await app.ready()
+  await app.jobs.idle()
+  t.equal((await app.jobs.status()).queueDepth, 0)
+  t.same(seen, [1, 2, 3, 'next'])
+  await app.jobs.enqueue('fails-once', 'again')
+  await app.jobs.idle()
+  await app.jobs.idle()
+  t.same(seen, [1, 2, 3, 'next', 'again', 'again'])
+  t.same(answers, [['cancelled the dropped one', false], ['next of the key', 'enqueued', true], ['retried', true]])
+})
+
+t.test('a hook that enqueues each dropped job again does not overflow the stack, and the event loop turns', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 1, fullMode: 'dropWrite' } } })
+  const again: unknown[] = []
+  app.jobs.define('work', async () => {})
+  app.jobs.addHook('onDrop', async ({ payload }) => { if (again.push(payload) < 2000) await app.jobs.enqueue('work', payload) })
+  await app.jobs.enqueue('work', 1)
+  t.equal((await app.jobs.enqueue('work', 2)).status, 'dropped')
+  while (again.length < 2000) await turns(1)
+  t.equal((await app.jobs.status()).queueDepth, 1)
 })

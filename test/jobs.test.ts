@@ -9,6 +9,28 @@ t.test('an enqueue of an unknown job names it', async (t) => {
   await t.rejects(app.jobs.enqueueMany([null as never]), { code: 'FST_JOBS_INVALID_OPTIONS', message: /element 0.*got null/ })
 })
 
+t.test('a wrong argument is a typed error that tells its kind, not a bare TypeError', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.define('work', async () => {})
+  const { jobs } = app as unknown as { jobs: Record<string, any> }
+  const odd = [undefined, null, 5, Symbol('secret'), {}, Object.create(null)]
+  const invalid = { code: 'FST_JOBS_INVALID_OPTIONS' }
+  for (const value of odd) {
+    for (const call of ['get', 'cancel']) await t.rejects(jobs[call](value), { ...invalid, message: new RegExp(`${call}: the id must be a string`) })
+    for (const call of ['retry', 'remove']) await t.rejects(jobs.deadLetters[call](value), invalid)
+    await t.rejects(jobs.enqueue(value, {}), invalid)
+    await t.rejects(jobs.enqueueMany([{ job: value }]), invalid)
+    t.throws(() => jobs.addHook(value, () => {}), invalid)
+  }
+  await t.rejects(jobs.enqueueMany([{ job: () => 'secret' }]), { ...invalid, message: /got function/ })
+  await t.rejects(jobs.enqueueMany([{ job: 'work', signal: AbortSignal.abort() }]), { ...invalid, message: /element 0 has a 'signal'/ })
+  for (const options of [null, { signal: 'x' }, { foo: 1 }]) await t.rejects(jobs.enqueueMany([], options), invalid)
+  for (const options of [null, { foo: 1 }, { limit: -1 }, { limit: NaN }, { limit: 'a' }, { queue: 5 }]) await t.rejects(jobs.deadLetters.list(options), invalid)
+  for (const options of [null, { delayed: 1 }, { foo: 1 }]) await t.rejects(jobs.idle(options), invalid)
+  for (const call of ['pause', 'resume']) t.throws(() => jobs[call](Object.create(null)), { code: 'FST_JOBS_UNKNOWN_QUEUE' })
+  for (const id of ['status', '.', '..', 'x'.repeat(101)]) await t.rejects(jobs.enqueue('work', {}, { id }), invalid)
+})
+
 t.test('a definition can be enqueued in place of its name', async (t) => {
   const app = await buildApp(t)
   const seen: unknown[] = []

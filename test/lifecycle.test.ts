@@ -450,6 +450,21 @@ t.test("a backend that cannot say what waits is not waited for in mode 'drainQue
   t.match(lines.find(({ msg }) => msg.includes('cannot say')), { err: { message: 'connection refused' } })
 })
 
+t.test('once the app has stopped, idle() resolves and no dead letter is run again', async (t) => {
+  const { app } = await observedApp(t)
+  app.jobs.define('fails', { attempts: 1 }, async () => { throw new Error('no') })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('fails', 1)
+  await app.jobs.idle()
+  app.jobs.pause()
+  await app.jobs.enqueue('fails', 2)
+  await app.close()
+  await app.jobs.idle()
+  await app.jobs.idle({ delayed: true })
+  await t.rejects(app.jobs.deadLetters.retry(id), { code: 'FST_JOBS_STOPPING' })
+  t.match(await app.jobs.get(id), { state: 'dead' })
+})
+
 t.test('five hundred apps start, work and stop without a hang', { timeout: 60_000 }, async (t) => {
   let ran = 0
   for (let round = 0; round < 10; round++) {

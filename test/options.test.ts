@@ -9,17 +9,21 @@ const refused: [what: string, options: unknown, message: RegExp][] = [
   ['a capacity of NaN', { queues: { mails: { capacity: NaN } } }, /queues\.mails\.capacity.*integer, got NaN/],
   ['a fractional concurrency', { queues: { mails: { concurrency: 1.5 } } }, /queues\.mails\.concurrency.*got 1\.5/],
   ['an unknown full mode', { queues: { mails: { fullMode: 'block' } } }, /queues\.mails\.fullMode.*wait, dropOldest/],
-  ['a queue name with a space', { queues: { 'my mails': {} } }, /queues/],
+  ['a queue name with a space', { queues: { 'my mails': {} } }, /option 'queues' must not have the name 'my mails'/],
   ['an unknown option', { queus: {} }, /unknown option 'queus'/],
   ['an unknown nested option', { shutdown: { time: 1 } }, /unknown option 'shutdown\.time'/],
   ['an unknown shutdown mode', { shutdown: { mode: 'kill' } }, /shutdown\.mode/],
   ['attempts of 0', { retry: { attempts: 0 } }, /retry\.attempts/],
   ['a negative backoff', { retry: { backoff: { delay: -1 } } }, /retry\.backoff\.delay/],
   ['a jitter above 1', { retry: { backoff: { jitter: 2 } } }, /retry\.backoff\.jitter/],
-  ['metrics: true', { metrics: true }, /metrics/],
+  ['metrics: true', { metrics: true }, /option 'metrics' must be false or an object, got true/],
+  ['a registry that is none', { metrics: { registry: { metrics: 1, registerMetric () {} } } }, /metrics\.registry/],
+  ['a clock that is none', { clock: { now: 1, monotonic: 1, setTimeout: 1, clearTimeout: 1 } }, /clock\.now.*function/],
+  ['a prefix with a parameter', { routes: { prefix: '/jobs/:tenant' } }, /routes\.prefix/],
   ['a metrics path without a slash', { metrics: { path: 'metrics' } }, /metrics\.path/],
   ['degraded above unhealthy', { health: { degraded: 0.9, unhealthy: 0.5 } }, /health\.degraded/],
   ['a backend that is none', { backend: { name: 'secret-value' } }, /backend/],
+  ['a backend without methods', { backend: { ...Object.fromEntries(['open', 'enqueue', 'consume', 'stats', 'abandon', 'close'].map((name) => [name, 1])), name: 'b', capabilities: {} } }, /backend\.open.*function/],
   ['an ajv plugin that is no function', { ajv: { plugins: ['secret-value'] } }, /ajv\.plugins\.0.*function, got string/]
 ]
 
@@ -51,9 +55,14 @@ t.test("payload schemas take the app's ajv options and plugins", async (t) => {
   const app = await buildApp(t, {
     ajv: {
       customOptions: { allErrors: true },
-      plugins: [((ajv: { addFormat (name: string, format: RegExp): void }) => ajv.addFormat('shout', /^[A-Z]+$/)) as never]
+      plugins: [
+        ((ajv: { addFormat (name: string, format: RegExp): void }) => ajv.addFormat('shout', /^[A-Z]+$/)) as never,
+        [((ajv: { addFormat (name: string, format: RegExp): void }, format: RegExp) => ajv.addFormat('whisper', format)) as never, /^[a-z]+$/]
+      ]
     }
   })
-  app.jobs.define('greet', { schema: { type: 'object', properties: { a: { format: 'shout', type: 'string' }, b: { type: 'integer' } } } }, () => {})
-  await t.rejects(app.jobs.enqueue('greet', { a: 'quiet', b: 1.5 }), { code: 'FST_JOBS_INVALID_PAYLOAD', message: /payload\/a must match format "shout", payload\/b must be integer/ })
+  app.jobs.define('greet', { schema: { type: 'object', properties: { a: { format: 'shout', type: 'string' }, b: { type: 'integer' }, c: { format: 'whisper', type: 'string' } } } }, () => {})
+  await t.rejects(app.jobs.enqueue('greet', { a: 'quiet', b: 1.5, c: 'LOUD' }), {
+    code: 'FST_JOBS_INVALID_PAYLOAD', message: /payload\/a must match format "shout", payload\/b must be integer, payload\/c must match format "whisper"/
+  })
 })

@@ -146,14 +146,19 @@ const app = Fastify()
 app.register(jobs.default)
 app.register(jobs.backgroundJobs, { backend: jobs.memory() })
 `)
-  await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({
-    compilerOptions: { target: 'ES2023', lib: ['ES2023'], module: 'nodenext', types: ['node'], strict: true, noEmit: true, skipLibCheck: false },
-    files: ['module.ts', 'common.cts']
-  }))
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const output = await run(process.execPath, [tsc, '-p', '.'], { cwd: consumer, env: plainEnvironment() })
-    .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)
-  t.equal(output, '')
+  for (const [name, resolution, files] of [
+    ['nodenext', { module: 'nodenext' }, ['module.ts', 'common.cts']],
+    ['bundler', { module: 'preserve', moduleResolution: 'bundler' }, ['module.ts']]
+  ] as const) {
+    await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({
+      compilerOptions: { target: 'ES2023', lib: ['ES2023'], ...resolution, types: ['node'], strict: true, noEmit: true, skipLibCheck: false },
+      files
+    }))
+    const output = await run(process.execPath, [tsc, '-p', '.'], { cwd: consumer, env: plainEnvironment() })
+      .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)
+    t.equal(output, '', name)
+  }
 })
 
 t.test('publint has nothing to say', async (t) => {

@@ -17,3 +17,13 @@ t.test('a bad definition is refused and named', async (t) => {
   await app.ready()
   t.throws(() => define('late', handler), { code: 'FST_JOBS_INVALID_OPTIONS', message: /late/ })
 })
+
+t.test('an asynchronous schema is refused: it would let every payload pass', async (t) => {
+  const app = await buildApp(t)
+  t.throws(() => app.jobs.define('lookup', { schema: { $async: true, type: 'object' } }, () => {}), { code: 'FST_JOBS_INVALID_OPTIONS', message: /'lookup'.*\$async/ })
+})
+
+t.test('the options of a definition may be undefined', async (t) => {
+  const app = await buildApp(t)
+  t.match(app.jobs.define('plain', undefined as never, () => {}), { name: 'plain', queue: 'default' })
+})

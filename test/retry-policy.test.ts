@@ -29,6 +29,20 @@ t.test('a custom backoff that throws or returns nonsense is reported and the def
   }
 })
 
+t.test('a delay of 0 stays 0 however many attempts there were', async (t) => {
+  t.equal(decide('x', { attempt: 1, backoff: { delay: 0 } }).wait, 0)
+  const policy = resolveRetryPolicy({ attempts: 5000, backoff: { delay: 0, jitter: 0 } })
+  t.equal(policy.backoff(4000, 'x'), 0)
+  t.equal(resolveRetryPolicy({ backoff: { delay: 10, max: 300, jitter: 0 } }).backoff(4000, 'x'), 300)
+})
+
+t.test('policy functions that answer with a promise are reported, and what it rejects with is not unhandled', async (t) => {
+  const late = async (): Promise<never> => { throw new Error('late') }
+  const { outcome, problems } = decide(new Error('x'), { backoff: late as never, retryable: late as never })
+  t.equal(outcome.type, 'retry')
+  t.match(problems, [{ message: /retryable.*a promise/ }, { message: /backoff.*a promise/ }])
+})
+
 t.test('non-retryable errors, nested and from another copy of the package, are dead at once', async (t) => {
   const foreign = Object.assign(new Error('foreign'), { [Symbol.for('fastify-background-jobs.non-retryable')]: true })
   for (const thrown of [new NonRetryableError('no'), new Error('outer', { cause: new NonRetryableError('no') }), foreign]) t.equal(decide(thrown).outcome.type, 'dead')

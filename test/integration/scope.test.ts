@@ -1,7 +1,10 @@
 import t from 'tap'
-import { asClass, asFunction } from 'awilix'
-import type { FastifyInstance } from 'fastify'
+import { fastifyAwilixPlugin, type Cradle } from '@fastify/awilix'
+import { asClass, asFunction, createContainer } from 'awilix'
+import Fastify, { type FastifyInstance } from 'fastify'
+import backgroundJobs from '../../lib/index.ts'
 import { buildApp, deferred } from '../helpers/app.ts'
+import { ManualClock } from '../helpers/clock.ts'
 
 /** Counts the scopes that the app's container makes. */
 function countScopes (app: FastifyInstance): { scopes: number } {
@@ -106,4 +109,54 @@ t.test("a request's correlation id is on every line of the job, and no line has 
   ])
   for (const line of ofJob) t.match(line, { jobName: 'mail', queue: 'default', correlationId: /^req-/ })
   t.notMatch(JSON.stringify(lines), /top-secret/)
+})
+
+t.test('a disposer that never settles is left to itself, with a log line, and its slot goes on', async (t) => {
+  const lines: any[] = []
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const release = deferred()
+  app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => release.promise }) })
+  app.jobs.define('scoped', async (_payload, { diScope }) => { diScope.resolve('thing') })
+  app.jobs.define('next', async () => {})
+  await app.ready()
+  const { id } = await app.jobs.enqueue('scoped', {})
+  const next = await app.jobs.enqueue('next', {})
+  await clock.advance(9_999)
+  t.match(await app.jobs.get(next.id), { state: 'waiting' })
+  await clock.advance(1)
+  t.match(await app.jobs.get(id), { state: 'succeeded' })
+  t.match(await app.jobs.get(next.id), { state: 'succeeded' })
+  t.match(lines, [{ level: 50, jobId: id, msg: /disposing.*10000 ms/ }])
+  release.resolve()
+  await clock.advance(1)
+  t.match(await app.jobs.status(), { inFlight: 0 })
+})
+
+t.test('an unreadable error of a disposer or a hook does no harm', async (t) => {
+  const lines: any[] = []
+  const app = await buildApp(t, { queues: { default: { concurrency: 1 } } }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => { throw proxy } }) })
+  app.jobs.addHook('onStart', () => { throw proxy })
+  app.jobs.define('scoped', { attempts: 1 }, async (_payload, { diScope }) => { diScope.resolve('thing'); throw proxy })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('scoped', {})
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'dead' })
+  t.equal(lines.length, 3)
+})
+
+t.test("job, signal and log can be resolved from an app's strict container", async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyAwilixPlugin, { container: createContainer<Cradle>({ strict: true }) })
+  await app.register(backgroundJobs)
+  app.diContainer.register({ service: asFunction(({ job }: { job: { name: string } }) => `for ${job.name}`).scoped() } as never)
+  const seen = deferred<unknown>()
+  app.jobs.define('scoped', async (_payload, { diScope }) => { seen.resolve(diScope.resolve('service')) })
+  await app.ready()
+  await app.jobs.enqueue('scoped', {})
+  t.equal(await seen.promise, 'for scoped')
 })

@@ -126,6 +126,22 @@ t.test('every address of localhost tells when to come back while the app closes'
   await closing
 })
 
+t.test('what is still answered while the app closes has no Retry-After', async (t) => {
+  const app = await buildApp(t, {}, { return503OnClosing: false, keepAliveTimeout: 500 })
+  const gate = deferred()
+  app.get('/fast', async () => 'fast')
+  app.addHook('preClose', () => gate.promise)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const closing = app.close()
+  while (!(await app.jobs.status()).isStopping) await turns(1)
+  const fast = await request(app, '/fast')
+  t.equal(fast.status, 200)
+  t.notOk(fast.headers['retry-after'])
+  t.match(await request(app, '/health/ready'), { status: 503, headers: { 'retry-after': '5' } })
+  gate.resolve()
+  await closing
+})
+
 t.test('a request in flight is served before the drain ends, and the job that it enqueued earlier runs', async (t) => {
   const [arrived, gate] = [deferred(), deferred()]
   let ran = false
@@ -204,4 +220,15 @@ t.test('a process whose handler hangs on nothing lives until the close has named
     console.log(took >= 45 && took < 3000 ? 'closed' : took)
   `)
   t.match({ code, output }, { code: 0, output: 'closed\n' })
+})
+
+t.test('a process in which an enqueue waits for room lives until it has given up', async (t) => {
+  t.match(await runChild(`
+    await app.register(backgroundJobs, { queues: { default: { capacity: 1, enqueueTimeout: 100 } } })
+    app.jobs.define('later', async () => {})
+    await app.ready()
+    await app.jobs.enqueue('later', 1, { delay: 3_600_000 })
+    await app.jobs.enqueue('later', 2).catch(({ code }) => console.log(code))
+    console.log('over')
+  `), { code: 0, output: 'FST_JOBS_QUEUE_FULL\nover\n' })
 })

@@ -100,6 +100,35 @@ t.test('where a backend cannot say since when jobs wait, the last pick-up alone 
   t.match(await readinessOf(app), { code: 503, reasons: [/stalled/] })
 })
 
+t.test('a due retry that no worker takes is stalled too', async (t) => {
+  const clock = new ManualClock()
+  const gate = deferred()
+  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } }, health: { stalledAfter: 500 }, retry: { backoff: () => 1000 } })
+  t.teardown(() => gate.resolve())
+  app.jobs.define('fails', async () => { throw new Error('again') })
+  app.jobs.define('stuck', () => gate.promise)
+  await app.ready()
+  await app.jobs.enqueue('fails', 1)
+  await app.jobs.enqueue('stuck', 1)
+  await clock.advance(1499)
+  t.match(await readinessOf(app), { code: 200 })
+  await clock.advance(1)
+  t.match(await readinessOf(app), { code: 503, reasons: [/stalled.*500 ms/] })
+})
+
+t.test('a job whose runAt has passed waits from its enqueue', async (t) => {
+  const clock = new ManualClock()
+  const app = await pausedApp(t, { clock, queues: { default: { concurrency: 1 } } })
+  await clock.advance(120_000)
+  const { id } = await app.jobs.enqueue('any', 1, { runAt: new Date(0) })
+  app.jobs.resume()
+  t.match(await readinessOf(app), { code: 200, status: 'healthy' })
+  await turns()
+  t.match(await app.jobs.get(id), { state: 'succeeded' })
+  const { body } = await app.inject('/metrics')
+  t.match(body, /jobs_wait_seconds_sum\{queue="default",job="any"\} 0\n/)
+})
+
 t.test('delayed jobs and retries hold room, so they count', async (t) => {
   const app = await buildApp(t, { clock: new ManualClock(), queues: { default: { capacity: 10 } } })
   app.jobs.define('any', async () => {})

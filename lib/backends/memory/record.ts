@@ -6,8 +6,6 @@ import type { MemoryQueue } from './queue.ts'
 
 const NEVER = -1
 
-function released (): void {}
-
 /**
  * A job in memory. It is its own list node and its own delivery, and keeps its times as small integers relative to
  * the enqueueing: a queued job costs under 300 bytes beyond its payload (bench/heap.ts).
@@ -86,7 +84,7 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
   letGo (): void {
     const { envelope } = this
     envelope.payload = undefined
-    if (envelope.options?.delegate !== undefined) envelope.options.delegate = released
+    if (envelope.options?.delegate !== undefined) envelope.options.delegate = Function.prototype as () => void
     if (this.rare !== undefined) this.rare.stored = undefined
   }
 
