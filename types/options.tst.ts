@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import backgroundJobs, { backgroundJobs as named, memory, type Backend, type BackgroundJobsOptions, type Consumer, type EnqueueResult, type JobEnvelope, type MemoryOptions, type QueueStats } from '../lib/index.ts'
+import backgroundJobs, { backgroundJobs as named, memory, type Backend, type BackgroundJobsOptions, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type MemoryOptions, type Outcome, type QueueStats } from '../lib/index.ts'
 
 describe('the options of the plugin', () => {
   test('every option is optional', () => {
@@ -17,9 +17,15 @@ describe('the options of the plugin', () => {
       metrics: { path: false, prefix: 'app_', defaultMetrics: true },
       health: false,
       routes: { prefix: '/background' },
-      ajv: { customOptions: { coerceTypes: true }, plugins: [] }
+      admin: { authorize: async (request) => request.headers.authorization !== undefined, readOnly: true },
+      ajv: { customOptions: { coerceTypes: true }, plugins: [() => {}, [(_ajv, prefix: string) => prefix, 'x']] }
     }
     expect(backgroundJobs).type.toBeCallableWith(Fastify(), options)
+  })
+
+  test('admin routes need an authorize function', () => {
+    expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: {} })
+    expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: { authorize: true } })
   })
 
   test('an unknown option is an error', () => {
@@ -53,6 +59,16 @@ describe('the backend contract', () => {
     expect<Backend>().type.toBeAssignableFrom<Custom>()
     expect<BackgroundJobsOptions>().type.toBeAssignableFrom<{ backend: Custom }>()
     expect<Backend>().type.not.toBeAssignableFrom<{ name: string }>()
+  })
+
+  test('a delivery is answered by a promise, or by a callback', () => {
+    const deliver = (() => {}) as unknown as Deliver
+    const delivery = { envelope: {} as JobEnvelope, tag: 1 }
+    expect(deliver(delivery)).type.toBe<Promise<Outcome>>()
+    expect(deliver(delivery, ({ tag }, outcome) => {
+      expect(tag).type.toBe<number>()
+      expect(outcome).type.toBe<Outcome>()
+    })).type.toBe<void>()
   })
 
   test('memory() is one', () => {
