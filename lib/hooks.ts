@@ -12,7 +12,7 @@ type Rest<Name extends HookName> = Parameters<JobHooks[Name]> extends [HookJob, 
 
 /**
  * The users' hooks. They are told in a turn of their own, once the backend has stored what they hear of, so that they may
- * enqueue, cancel and retry. Nobody waits for them; one that throws or rejects is logged.
+ * enqueue, cancel and retry. No job waits for them, only the shutdown does; one that throws or rejects is logged.
  */
 export class Hooks {
   readonly #instance: FastifyInstance
@@ -20,8 +20,21 @@ export class Hooks {
     onEnqueue: [], onStart: [], onSuccess: [], onRetry: [], onDeadLetter: [], onDrop: []
   }
 
+  #running = 0
+  #onSettled: (() => void)[] = []
+
   constructor (instance: FastifyInstance) {
     this.#instance = instance
+  }
+
+  /** Tellings that have not settled. */
+  get running (): number {
+    return this.#running
+  }
+
+  /** Resolves when every hook that was told has settled. */
+  settled (): Promise<void> {
+    return this.#running === 0 ? Promise.resolve() : new Promise((resolve) => { this.#onSettled.push(resolve) })
   }
 
   add<Name extends HookName> (name: Name, hook: JobHooks[Name]): void {
@@ -35,8 +48,11 @@ export class Hooks {
     if (hooks.length === 0) return
     const job: HookJob = { ...jobInfo(envelope, definition), payload: envelope.payload }
     const fields = logFields(envelope, definition.queue)
-    setImmediate(() => {
-      for (const hook of hooks) this.#call(name, hook, job, rest, fields)
+    this.#running++
+    setImmediate(async () => {
+      await Promise.all(hooks.map((hook) => this.#call(name, hook, job, rest, fields)))
+      this.#running--
+      if (this.#running === 0) for (const resolve of this.#onSettled.splice(0)) resolve()
     })
   }
 

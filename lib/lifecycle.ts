@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Backend, Clock } from '../types/backend.ts'
 import type { ShutdownOptions } from '../types/options.ts'
 import { stoppingError } from './errors.ts'
+import type { Hooks } from './hooks.ts'
 import type { Idle } from './idle.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
@@ -21,6 +22,7 @@ export interface LifecycleContext {
   readonly shutdown: Required<ShutdownOptions>
   readonly clock: Clock
   readonly log: FastifyBaseLogger
+  readonly hooks: Hooks
   readonly idle: Idle
 }
 
@@ -80,7 +82,7 @@ export class Lifecycle {
   }
 
   async #drain (): Promise<void> {
-    const { backends, clock, idle, log, queues } = this.#context
+    const { backends, clock, hooks, idle, log, queues } = this.#context
     const timers: unknown[] = []
     const pastBudget = (grace: number): Promise<'late'> => new Promise((resolve) => {
       const delay = this.#deadline + grace - clock.monotonic()
@@ -91,7 +93,7 @@ export class Lifecycle {
     })
     const inTime = pastBudget(0)
     if (this.#drainsQueued) await Promise.race([this.#nothingWaits(), inTime])
-    const stopped = Promise.all(queues.map(({ worker }) => worker.stop()))
+    const stopped = Promise.all(queues.map(({ worker }) => worker.stop())).then(() => hooks.settled())
     if (await Promise.race([stopped, inTime]) === 'late') {
       this.#interruptAll()
       if (await Promise.race([stopped, pastBudget(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
@@ -112,6 +114,7 @@ export class Lifecycle {
     for (const { name, worker } of this.#context.queues) {
       if (worker.inFlight > 0) this.#context.log.error({ queue: name, jobs: worker.running() }, 'jobs were still running when the shutdown budget ended')
     }
+    if (this.#context.hooks.running > 0) this.#context.log.error('job hooks were still running when the shutdown budget ended')
   }
 
   // A paused queue's jobs do not run, so nobody waits for them.

@@ -47,6 +47,7 @@ export class Runtime {
       shutdown: options.shutdown,
       clock: options.clock,
       log: instance.log,
+      hooks: this.hooks,
       idle: this.idle
     })
     for (const queue of this.queues) {

@@ -465,6 +465,38 @@ t.test('once the app has stopped, idle() resolves and no dead letter is run agai
   t.match(await app.jobs.get(id), { state: 'dead' })
 })
 
+t.test('the drain waits for hooks within the budget, so that they have their database', async (t) => {
+  const { app, clock } = await observedApp(t, { shutdown: { timeout: 1000 } })
+  const gate = deferred()
+  const events: string[] = []
+  app.jobs.define('work', async () => {})
+  app.jobs.addHook('onSuccess', async () => { await gate.promise; events.push('hook') })
+  app.addHook('onClose', async () => { events.push('database closed') })
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await turns()
+  const closing = app.close()
+  await clock.advance(999)
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  await closing
+  t.same(events, ['hook', 'database closed'])
+})
+
+t.test('a hook that hangs does not hold the close beyond the budget', async (t) => {
+  const { app, clock, lines } = await observedApp(t, { shutdown: { timeout: 1000 } })
+  app.jobs.define('work', async () => {})
+  app.jobs.addHook('onSuccess', () => new Promise(() => {}))
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await turns()
+  const closing = app.close()
+  await turns(20)
+  await clock.advance(2000)
+  t.not(await now(closing), 'pending')
+  t.match(lines, [{ level: 50, msg: /hooks were still running/ }])
+})
+
 t.test('five hundred apps start, work and stop without a hang', { timeout: 60_000 }, async (t) => {
   let ran = 0
   for (let round = 0; round < 10; round++) {
@@ -491,6 +523,7 @@ t.test('a second start does nothing, and neither does a start after the stop', a
     backends: new Set(),
     shutdown: { mode: 'drain', timeout: 1000 },
     clock: new ManualClock(),
+    hooks: { async settled () {} },
     idle: { async wait () {}, release () {} }
   } as unknown as LifecycleContext)
   t.equal(lifecycle.state, 'starting')
