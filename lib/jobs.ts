@@ -5,6 +5,7 @@ import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, JobsStatus,
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
 import { InvalidOptionsError, kindOf, NotSerializableError, stoppingError, UnknownJobError } from './errors.ts'
 import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
+import type { Queue } from './queue.ts'
 import { Definition } from './registry.ts'
 import type { Runtime } from './runtime.ts'
 import { uuid } from './uuid.ts'
@@ -61,11 +62,13 @@ export class JobsFacade {
       try {
         signal?.throwIfAborted()
         // The app may have begun to stop while an earlier queue's jobs waited.
-        this.#assertAccepts(definitions[indices[0]!]!)
+        if (!this.#accepts(queue)) throw this.#runtime.lifecycle.stopping.reason
         const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal })
         indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, jobs[index]!.payload, results[at]!) })
       } catch (error) {
-        for (const index of indices) definitions[index]!.counters.rejected++
+        for (const [index, { counters }] of definitions.entries()) {
+          if (enqueued[index] === undefined) counters.rejected++
+        }
         throw this.#withName(error, definitions[indices[0]!]!)
       }
     }
@@ -177,9 +180,13 @@ export class JobsFacade {
   }
 
   // A durable queue goes on taking jobs while the app drains: they are kept for the next process.
-  #assertAccepts ({ lane, counters, name }: Definition, label = name): void {
+  #accepts ({ backend }: Queue): boolean {
     const { lifecycle } = this.#runtime
-    if (lifecycle.accepts || (lane.backend.capabilities.durable && lifecycle.state !== 'stopped')) return
+    return lifecycle.accepts || (backend.capabilities.durable && lifecycle.state !== 'stopped')
+  }
+
+  #assertAccepts ({ lane, counters, name }: Definition, label = name): void {
+    if (this.#accepts(lane)) return
     counters.rejected++
     throw stoppingError(label)
   }

@@ -6,6 +6,14 @@ export function logError (log: FastifyBaseLogger, level: 'warn' | 'error', throw
   try {
     log[level]({ ...fields, err: thrown }, message)
   } catch {
+    logPlainly(log, level, thrown, fields, message)
+  }
+}
+
+function logPlainly (log: FastifyBaseLogger, level: 'warn' | 'error', thrown: unknown, fields: object, message: string): void {
+  try {
     log[level]({ ...fields, err: serializeError(toError(thrown)) }, message)
+  } catch {
+    // The logger itself fails: there is nobody to tell.
   }
 }

@@ -11,8 +11,8 @@ const fraction = { type: 'number', minimum: 0, maximum: 1 }
 const attempts = { type: 'integer', minimum: 1 }
 const path = { type: 'string', pattern: '^/[^?#:*\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
-// Fastify's default maxParamLength: a longer one could not be asked for at /jobs/:id.
-const id = { type: 'string', minLength: 1, maxLength: 100, not: { enum: ['.', '..', 'status'] } }
+// What can be asked for at /jobs/:id: 100 is Fastify's default maxParamLength.
+const id = { type: 'string', pattern: '^[\\x21-\\x7e]{1,100}$', not: { enum: ['.', '..', 'status'] } }
 export const DEFAULT_ROUTES_PREFIX = '/jobs'
 const MAX_CAPACITY = 10_000_000
 
@@ -66,7 +66,7 @@ const checkPluginOptions = optionsCheck(object({
   health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds })),
   routes: orFalse(object({ prefix: path })),
   admin: object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' } }, ['authorize']),
-  ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, else: { kind: 'function' } } } }),
+  ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, then: { items: [{ kind: 'function' }, {}], minItems: 2, maxItems: 2 }, else: { kind: 'function' } } } }),
   clock: withMethods(['now', 'monotonic', 'setTimeout', 'clearTimeout'])
 }))
 

@@ -1,7 +1,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { AjvOptions } from '../types/options.ts'
-import { describe, InvalidOptionsError } from './errors.ts'
+import { describe, InvalidOptionsError, toError } from './errors.ts'
 
 // ajv-formats is CommonJS: its types and its runtime disagree about where the default export is.
 const withFormats = addFormats as unknown as (ajv: Ajv) => Ajv
@@ -48,11 +48,15 @@ function demand ({ keyword, message, params, schema }: ErrorObject): string {
 export class PayloadCompiler {
   readonly #ajv: Ajv
 
-  constructor (options: AjvOptions = {}) {
-    this.#ajv = withFormats(new Ajv({ strict: false, ...options.customOptions }))
-    for (const given of options.plugins ?? []) {
-      const [plugin, pluginOptions] = Array.isArray(given) ? given : [given]
-      plugin(this.#ajv as never, pluginOptions)
+  constructor ({ customOptions, plugins = [] }: AjvOptions = {}) {
+    try {
+      this.#ajv = withFormats(new Ajv({ strict: false, ...customOptions }))
+      for (const given of plugins) {
+        const [plugin, pluginOptions] = Array.isArray(given) ? given : [given]
+        plugin(this.#ajv as never, pluginOptions)
+      }
+    } catch (error) {
+      throw new InvalidOptionsError(`fastify-background-jobs options: option 'ajv' failed (${toError(error).message})`, { cause: error })
     }
   }
 

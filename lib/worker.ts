@@ -126,7 +126,11 @@ export class Worker implements AttemptHost {
 
   #attempt (delivery: Delivery, settle: Settle): void {
     const definition = this.#registry.definitionOf(delivery.envelope, this.#queue)
-    if (definition === undefined) return settle(delivery, this.#refuse(delivery))
+    if (definition === undefined) {
+      settle(delivery, this.#refuse(delivery))
+      if (this.#attempts.size === 0) this.#onQuiet()
+      return
+    }
     const now = this.#handingOnAt ?? this.clock.monotonic()
     const attempt = new Attempt(this, definition, delivery, settle, now)
     this.#lastPickUp = now

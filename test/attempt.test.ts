@@ -121,3 +121,14 @@ t.test('a running job that is cancelled is neither retried nor a dead letter', a
   t.same(await app.jobs.deadLetters.list(), [])
   t.equal(await app.jobs.cancel('unknown'), false)
 })
+
+t.test('a logger that fails costs no slot', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.define('fails', { attempts: 1 }, async () => { throw new Error('no') })
+  await app.ready()
+  const broken = () => { throw new Error('disk full') }
+  app.log.child = () => Object.assign(Object.create(app.log), { warn: broken, error: broken })
+  const { id } = await app.jobs.enqueue('fails', {})
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'dead' })
+})

@@ -1,5 +1,7 @@
 import t from 'tap'
-import { buildApp, deferred } from './helpers/app.ts'
+import { memory, type JobEnvelope } from '../lib/index.ts'
+import { buildApp, deferred, turns } from './helpers/app.ts'
+import { parseExposition } from './helpers/prometheus.ts'
 
 t.test('an enqueue of an unknown job names it', async (t) => {
   const app = await buildApp(t)
@@ -28,7 +30,7 @@ t.test('a wrong argument is a typed error that tells its kind, not a bare TypeEr
   for (const options of [null, { foo: 1 }, { limit: -1 }, { limit: NaN }, { limit: 'a' }, { queue: 5 }]) await t.rejects(jobs.deadLetters.list(options), invalid)
   for (const options of [null, { delayed: 1 }, { foo: 1 }]) await t.rejects(jobs.idle(options), invalid)
   for (const call of ['pause', 'resume']) t.throws(() => jobs[call](Object.create(null)), { code: 'FST_JOBS_UNKNOWN_QUEUE' })
-  for (const id of ['status', '.', '..', 'x'.repeat(101)]) await t.rejects(jobs.enqueue('work', {}, { id }), invalid)
+  for (const id of ['status', '.', '..', '', 'x'.repeat(101), 'a b', 'é', '\ud800']) await t.rejects(jobs.enqueue('work', {}, { id }), invalid)
 })
 
 t.test('a definition can be enqueued in place of its name', async (t) => {
@@ -176,4 +178,36 @@ t.test('dead letters can be listed, run again and removed', async (t) => {
   t.equal(await app.jobs.deadLetters.retry('unknown'), false)
   t.equal(await app.jobs.deadLetters.remove(first!.id), false)
   t.equal(await app.jobs.cancel('unknown'), false)
+})
+
+t.test('every job of an enqueueMany that was refused counts as rejected, whatever its queue', async (t) => {
+  const app = await buildApp(t, { queues: { strict: { capacity: 1, fullMode: 'reject' }, other: {} } })
+  app.jobs.define('a', { queue: 'strict' }, async () => {})
+  app.jobs.define('b', { queue: 'other' }, async () => {})
+  await app.ready()
+  await t.rejects(app.jobs.enqueueMany([{ job: 'a', payload: 1 }, { job: 'a', payload: 2 }, { job: 'b', payload: 3 }]), { code: 'FST_JOBS_QUEUE_FULL' })
+  const metrics = parseExposition((await app.inject('/metrics')).body)
+  t.equal(metrics.value('jobs_rejected_total', { job: 'a' }), 2)
+  t.equal(metrics.value('jobs_rejected_total', { job: 'b' }), 1)
+})
+
+t.test('enqueueMany stops between two queues when the app begins to stop, and says so', async (t) => {
+  const gate = deferred()
+  const slow = Object.assign(memory(), {
+    offer: undefined,
+    enqueue: async (_queue: string, jobs: readonly JobEnvelope[]) => {
+      await gate.promise
+      return jobs.map(({ id }) => ({ id, status: 'enqueued' as const }))
+    }
+  })
+  const app = await buildApp(t, { queues: { slow: { backend: slow }, fast: {} } })
+  app.jobs.define('a', { queue: 'slow' }, async () => {})
+  app.jobs.define('b', { queue: 'fast' }, async () => {})
+  await app.ready()
+  const enqueued = app.jobs.enqueueMany([{ job: 'a', payload: 1 }, { job: 'b', payload: 2 }])
+  const closing = app.close()
+  while ((await app.jobs.status()).isRunning) await turns(1)
+  gate.resolve()
+  await t.rejects(enqueued, { code: 'FST_JOBS_STOPPING', message: /'b'/, headers: { 'retry-after': '5' } })
+  await closing
 })

@@ -66,3 +66,9 @@ t.test("payload schemas take the app's ajv options and plugins", async (t) => {
     code: 'FST_JOBS_INVALID_PAYLOAD', message: /payload\/a must match format "shout", payload\/b must be integer, payload\/c must match format "whisper"/
   })
 })
+
+t.test('an ajv plugin that fails is refused, with the cause', async (t) => {
+  const cause = new Error('no such keyword')
+  await t.rejects(buildApp(t, { ajv: { plugins: [() => { throw cause }] } }), { code: 'FST_JOBS_INVALID_OPTIONS', message: /'ajv' failed \(no such keyword\)/, cause })
+  await t.rejects(buildApp(t, { ajv: { plugins: [[] as never] } }), { code: 'FST_JOBS_INVALID_OPTIONS', message: /ajv\.plugins\.0/ })
+})

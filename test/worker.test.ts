@@ -112,3 +112,15 @@ t.test('a durable queue takes what a handler enqueues while the app drains, keep
   t.same(lines, [], 'nothing is discarded')
   await t.rejects(app.jobs.enqueue('second', {}), { code: 'FST_JOBS_STOPPING' })
 })
+
+t.test('idle and drainQueued end when nothing but jobs of another version was left', async (t) => {
+  for (const shutdown of [{ mode: 'drain' }, { mode: 'drainQueued', timeout: 3_600_000 }] as const) {
+    const { backend, store } = leased()
+    const app = await buildApp(t, { backend, shutdown, queues: { default: { concurrency: 1 } } })
+    for (let n = 0; n < 100; n++) await store({ id: `${n}`, name: 'retired', payload: n })
+    await app.ready()
+    if (shutdown.mode === 'drain') await app.jobs.idle()
+    await app.close()
+    t.equal((await app.jobs.status()).queueDepth, 0, shutdown.mode)
+  }
+})

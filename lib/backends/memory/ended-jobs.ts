@@ -38,6 +38,7 @@ export class EndedJobs {
   forgetDead (record: MemoryRecord): void {
     this.#dead.remove(record)
     this.#records.remove(record)
+    record.letGo()
   }
 
   /** Appends, and forgets the oldest one beyond the limit. */
@@ -46,6 +47,8 @@ export class EndedJobs {
     if (list.size <= limit) return undefined
     const oldest = list.shift()!
     this.#records.remove(oldest)
+    // Its unique key may be taken for longer.
+    oldest.letGo()
     return oldest
   }
 }

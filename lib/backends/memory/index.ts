@@ -2,9 +2,12 @@ import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, E
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { encodePayload, logFields } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
+import { optionsCheck } from '../../validation.ts'
 import { MemoryConsumer } from './consumer.ts'
 import { MemoryQueue } from './queue.ts'
 import { RecordIndex } from './record-index.ts'
+
+const checkOptions = optionsCheck({ type: 'object', additionalProperties: false, properties: { serialize: { type: 'boolean' } } })
 
 export interface MemoryOptions {
   /**
@@ -16,6 +19,7 @@ export interface MemoryOptions {
 
 /** Jobs in this process's memory: no infrastructure, at most once across a crash. The default backend. */
 export function memory (options: MemoryOptions = {}): Backend {
+  checkOptions(options, 'options of memory()')
   return new MemoryBackend(options.serialize ?? false)
 }
 

@@ -146,6 +146,7 @@ export class MemoryQueue {
   removeDead (record: MemoryRecord): boolean {
     if (record.state !== 'dead') return false
     this.#ended.forgetDead(record)
+    this.#keys.giveUp(record)
     return true
   }
 

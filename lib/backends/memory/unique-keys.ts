@@ -40,6 +40,11 @@ export class UniqueKeys {
     }
   }
 
+  /** Somebody removed the job: its key is free. */
+  giveUp (record: MemoryRecord): void {
+    if (record.rare?.expiry !== undefined && this.#expiry.remove(record.rare.expiry)) this.#release(record)
+  }
+
   clear (): void {
     this.#expiry.clear()
   }

@@ -1,11 +1,7 @@
 import t from 'tap'
 import { memory } from '../../../lib/index.ts'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { buildApp, turns } from '../../helpers/app.ts'
-
-setFlagsFromString('--expose-gc')
-const gc = runInNewContext('gc') as () => void
+import { gc } from '../../helpers/gc.ts'
 
 t.test('memory({ serialize: true }) refuses what is not JSON', async (t) => {
   const app = await buildApp(t, { backend: memory({ serialize: true }) })
@@ -138,4 +134,11 @@ t.test('an inline function named like a job keeps its own number of attempts', a
   app.jobs.define('report', { attempts: 7 }, async () => {})
   const { id } = await app.jobs.enqueue(() => {}, { name: 'report' })
   t.equal((await app.jobs.get(id))!.attempts, 4)
+})
+
+t.test('memory() refuses options that it does not have', async (t) => {
+  const invalid = { code: 'FST_JOBS_INVALID_OPTIONS' }
+  t.throws(() => memory({ serialise: true } as never), { ...invalid, message: /memory\(\): unknown option 'serialise'/ })
+  t.throws(() => memory({ serialize: 'no' } as never), { ...invalid, message: /serialize/ })
+  t.throws(() => memory(null as never), invalid)
 })

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NonRetryableError, type BackgroundJobsOptions, type EnqueuedJob } from '../../../lib/index.ts'
 import { buildApp, deferred, turns } from '../../helpers/app.ts'
+import { gc } from '../../helpers/gc.ts'
 import { ManualClock } from '../../helpers/clock.ts'
 
 const FULL = { code: 'FST_JOBS_QUEUE_FULL', statusCode: 503, headers: { 'retry-after': '5' } }
@@ -19,6 +20,7 @@ async function pausedApp (t: Test, settings: QueueOptions, logger: object | fals
   }
   app.jobs.define('work', work)
   app.jobs.define('other', work)
+  app.jobs.define('fails', async () => { throw new NonRetryableError('no') })
   app.jobs.addHook('onDrop', ({ id, payload }) => { dropped.push([id, payload]) })
   app.jobs.pause()
   await app.ready()
@@ -392,4 +394,26 @@ t.test('an id is one for all queues of a backend', async (t) => {
   await app.jobs.cancel('one')
   t.equal((await app.jobs.enqueue('in-b', 1, { id: 'one' })).status, 'enqueued')
   t.match(await app.jobs.get('one'), { queue: 'b' })
+})
+
+t.test('a removed or forgotten dead letter lets its payload go, and a removed one its key', async (t) => {
+  const { app, add, run } = await pausedApp(t, { deadLetters: 1 })
+  const keyed = { uniqueFor: 3_600_000 }
+  const removed = await add('bad', { ...keyed, uniqueKey: 'removed' })
+  await run()
+  t.equal((await add('next', { uniqueKey: 'removed' })).status, 'duplicate')
+  t.equal(await app.jobs.deadLetters.remove(removed.id), true)
+  t.equal((await add('next', { uniqueKey: 'removed' })).status, 'enqueued')
+  await run()
+
+  let payload: object | undefined = { toString: () => 'large' }
+  const gone = new WeakRef(payload)
+  await app.jobs.enqueue('fails', payload, { ...keyed, uniqueKey: 'forgotten' })
+  payload = undefined
+  await add('bad')
+  await run()
+  await turns()
+  gc()
+  t.equal(gone.deref(), undefined)
+  t.equal((await app.jobs.enqueue('fails', {}, { uniqueKey: 'forgotten' })).status, 'duplicate', 'its key is taken for longer')
 })
