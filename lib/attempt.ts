@@ -264,8 +264,8 @@ export class Attempt implements JobContext, Linked<Attempt> {
     const { envelope } = this.#delivery
     switch (outcome.type) {
       case 'succeeded': return hooks.tell('onSuccess', this.definition, envelope)
-      case 'retry': return hooks.tell('onRetry', this.definition, envelope, this.#error!, outcome.runAt)
-      case 'dead': return hooks.tell('onDeadLetter', this.definition, envelope, this.#error!)
+      case 'retry': return hooks.tell('onRetry', this.definition, envelope, [this.#error!, outcome.runAt])
+      case 'dead': return hooks.tell('onDeadLetter', this.definition, envelope, [this.#error!])
     }
   }
 

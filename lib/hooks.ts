@@ -10,6 +10,8 @@ const NAMES = ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter', '
 type HookName = keyof JobHooks
 type Rest<Name extends HookName> = Parameters<JobHooks[Name]> extends [HookJob, ...infer Others] ? Others : never
 
+const NONE: never[] = []
+
 /**
  * The users' hooks. They are told in a turn of their own, once the backend has stored what they hear of, so that they may
  * enqueue, cancel and retry. No job waits for them, only the shutdown does; one that throws or rejects is logged.
@@ -43,9 +45,13 @@ export class Hooks {
     this.#hooks[name].push(hook)
   }
 
-  tell<Name extends HookName> (name: Name, definition: Definition, envelope: JobEnvelope, ...rest: Rest<Name>): void {
+  // Most apps have no hooks, and every job comes by here three times.
+  tell<Name extends HookName> (name: Name, definition: Definition, envelope: JobEnvelope, rest: Rest<Name> | never[] = NONE): void {
+    if (this.#hooks[name].length > 0) this.#schedule(name, definition, envelope, rest)
+  }
+
+  #schedule (name: HookName, definition: Definition, envelope: JobEnvelope, rest: readonly unknown[]): void {
     const hooks = this.#hooks[name]
-    if (hooks.length === 0) return
     const job: HookJob = { ...jobInfo(envelope, definition), payload: envelope.payload }
     const fields = logFields(envelope, definition.queue)
     this.#running++
