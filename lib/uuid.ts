@@ -1,28 +1,42 @@
 import { randomFillSync } from 'node:crypto'
 
-const POOL_BYTES = 16 * 1024
+/** Few, for an id keeps the text that it is cut from. */
+const BATCH = 32
+const LENGTH = 36
 /** The two hexadecimal digits of every byte, and where in the text each byte's digits go. */
 const HIGH = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0').charCodeAt(0))
 const LOW = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).charCodeAt(byte < 16 ? 0 : 1))
 const POSITIONS = Uint8Array.of(0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34)
 
-const pool = new Uint8Array(POOL_BYTES)
-let used = POOL_BYTES
-const text = Buffer.alloc(36, '-')
+const random = new Uint8Array(BATCH * 16 * 32)
+let used = random.length
+const digits = Buffer.alloc(BATCH * LENGTH, '-')
+let text = ''
+let next = 0
 
-/** A version 4 UUID (RFC 9562). Same randomness as `crypto.randomUUID`, less work for the engine: one pool, one buffer. */
+/** A version 4 UUID (RFC 9562). Same randomness as `crypto.randomUUID`, less work for the engine: one call into it a batch. */
 export function uuid (): string {
-  if (used === POOL_BYTES) {
-    randomFillSync(pool)
+  if (next === text.length) fill()
+  const id = text.slice(next, next + LENGTH)
+  next += LENGTH
+  return id
+}
+
+function fill (): void {
+  if (used === random.length) {
+    randomFillSync(random)
     used = 0
   }
-  pool[used + 6] = (pool[used + 6]! & 0x0f) | 0x40
-  pool[used + 8] = (pool[used + 8]! & 0x3f) | 0x80
-  for (let index = 0; index < 16; index++) {
-    const at = POSITIONS[index]!
-    const byte = pool[used++]!
-    text[at] = HIGH[byte]!
-    text[at + 1] = LOW[byte]!
+  for (let start = 0; start < digits.length; start += LENGTH) {
+    random[used + 6] = (random[used + 6]! & 0x0f) | 0x40
+    random[used + 8] = (random[used + 8]! & 0x3f) | 0x80
+    for (let index = 0; index < 16; index++) {
+      const at = start + POSITIONS[index]!
+      const byte = random[used++]!
+      digits[at] = HIGH[byte]!
+      digits[at + 1] = LOW[byte]!
+    }
   }
-  return (text as unknown as { latin1Slice (start: number, end: number): string }).latin1Slice(0, 36)
+  text = digits.toString('latin1')
+  next = 0
 }
