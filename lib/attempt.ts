@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Delivery, Outcome } from '../types/backend.ts'
 import type { DelegateHandler, JobContext } from '../types/jobs.ts'
 import type { JobInfo } from '../types/job.ts'
-import { maxAttempts } from './envelope.ts'
+import { logFields, maxAttempts } from './envelope.ts'
 import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, nonRetryable, toError } from './errors.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
 import type { Linked } from './linked-list.ts'
@@ -16,7 +16,7 @@ import type { Timer, TimerHeap } from './timer-heap.ts'
 export const ABORT_GRACE = 750
 
 /** Milliseconds that the disposers of a scope have, before their attempt's slot goes on without them. */
-export const DISPOSAL_GRACE = 10_000
+const DISPOSAL_GRACE = 10_000
 
 export type Interruption = 'timeout' | 'cancelled' | 'stopping' | 'leaseLost'
 
@@ -95,11 +95,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
   }
 
   get log (): FastifyBaseLogger {
-    if (this.#log === undefined) {
-      const { id, name, queue, attempt, correlationId } = this.job
-      this.#log = this.#host.log.child({ jobId: id, jobName: name, queue, attempt, ...(correlationId !== undefined && { correlationId }) })
-    }
-    return this.#log
+    return (this.#log ??= this.#host.log.child(logFields(this.job, this.definition.queue)))
   }
 
   get diScope (): AwilixContainer {

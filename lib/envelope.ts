@@ -1,4 +1,4 @@
-import type { JobEnvelope } from '../types/job.ts'
+import type { JobEnvelope, JobInfo } from '../types/job.ts'
 import { InvalidPayloadError, PayloadTooLargeError, toError } from './errors.ts'
 
 /** A payload as the JSON text that a serialising backend stores. */
@@ -19,6 +19,6 @@ export function maxAttempts (envelope: JobEnvelope, definition: { readonly attem
 }
 
 /** What every log line about a job says of it. Never the payload. */
-export function logFields ({ id, name, attempt, correlationId }: JobEnvelope, queue: string) {
+export function logFields ({ id, name, attempt, correlationId }: Pick<JobInfo, 'id' | 'name' | 'attempt' | 'correlationId'>, queue: string) {
   return { jobId: id, jobName: name, queue, attempt, ...(correlationId !== undefined && { correlationId }) }
 }

@@ -53,20 +53,19 @@ export class Hooks {
   #schedule (name: HookName, definition: Definition, envelope: JobEnvelope, rest: readonly unknown[]): void {
     const hooks = this.#hooks[name]
     const job: HookJob = { ...jobInfo(envelope, definition), payload: envelope.payload }
-    const fields = logFields(envelope, definition.queue)
     this.#running++
     setImmediate(async () => {
-      await Promise.all(hooks.map((hook) => this.#call(name, hook, job, rest, fields)))
+      await Promise.all(hooks.map((hook) => this.#call(name, hook, job, rest)))
       this.#running--
       if (this.#running === 0) for (const resolve of this.#onSettled.splice(0)) resolve()
     })
   }
 
-  async #call (name: HookName, hook: JobHooks[HookName], job: HookJob, rest: readonly unknown[], fields: object): Promise<void> {
+  async #call (name: HookName, hook: JobHooks[HookName], job: HookJob, rest: readonly unknown[]): Promise<void> {
     try {
       await (hook as (...args: unknown[]) => unknown).call(this.#instance, job, ...rest)
     } catch (err) {
-      logError(this.#instance.log, 'error', err, { ...fields, hook: name }, 'a job hook failed')
+      logError(this.#instance.log, 'error', err, { ...logFields(job, job.queue), hook: name }, 'a job hook failed')
     }
   }
 }

@@ -7,7 +7,7 @@ import type { BackgroundJobsOptions } from '../types/options.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { JobsFacade } from './jobs.ts'
 import { publishMetrics } from './observability/metrics.ts'
-import { DEFAULT_ROUTES_PREFIX, resolveOptions, type ResolvedOptions } from './options.ts'
+import { resolveOptions, type ResolvedOptions } from './options.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoute } from './routes/metrics.ts'
@@ -61,7 +61,7 @@ function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
 
 function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health, metrics, routes }: ResolvedOptions): void {
   if (routes !== false) statusRoutes(instance, runtime, routes.prefix)
-  if (admin !== undefined) adminRoutes(instance, runtime, routes === false ? DEFAULT_ROUTES_PREFIX : routes.prefix, admin)
+  if (admin !== undefined) adminRoutes(instance, runtime, admin)
   if (health !== false) healthRoutes(instance, runtime, health)
   if (metrics === false) return
   const published = publishMetrics(runtime, metrics)

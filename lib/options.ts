@@ -4,7 +4,7 @@ import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
-import { optionsCheck } from './validation.ts'
+import { object, optionsCheck } from './validation.ts'
 
 const milliseconds = { type: 'number', minimum: 0 }
 const fraction = { type: 'number', minimum: 0, maximum: 1 }
@@ -13,12 +13,7 @@ const path = { type: 'string', pattern: '^/[^?#:*\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
 // What can be asked for at /jobs/:id: 100 is Fastify's default maxParamLength.
 const id = { type: 'string', pattern: '^[\\x21-\\x7e]{1,100}$', not: { enum: ['.', '..', 'status'] } }
-export const DEFAULT_ROUTES_PREFIX = '/jobs'
 const MAX_CAPACITY = 10_000_000
-
-function object (properties: object, required: string[] = []) {
-  return { type: 'object', additionalProperties: false, properties, required }
-}
 
 function withMethods (names: string[], properties: object = {}) {
   const methods = Object.fromEntries(names.map((method) => [method, { kind: 'function' }]))
@@ -101,7 +96,7 @@ export interface ResolvedOptions {
   readonly metrics: Required<Omit<MetricsOptions, 'registry'>> & Pick<MetricsOptions, 'registry'> | false
   readonly health: Required<HealthOptions> | false
   readonly routes: Required<RouteOptions> | false
-  readonly admin: Required<AdminOptions> | undefined
+  readonly admin: Required<AdminOptions> & { readonly prefix: string } | undefined
   readonly ajv: AjvOptions
   readonly clock: Clock
 }
@@ -110,6 +105,7 @@ export interface ResolvedOptions {
 export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions {
   checkPluginOptions(options, 'fastify-background-jobs options')
   const { shutdown = {}, metrics = {}, health = {}, routes = {} } = options
+  const prefix = withoutTrailingSlash((routes === false ? undefined : routes.prefix) ?? '/jobs')
   const queues = { default: {}, ...options.queues }
   const defaultBackend = options.backend ?? memory()
   const settings = Object.entries(queues).map(([queue, given]) => queueSettings(queue, given))
@@ -130,16 +126,20 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       defaultMetrics: metrics.defaultMetrics ?? false
     },
     health: health !== false && {
-      path: health.path ?? '/health',
+      path: withoutTrailingSlash(health.path ?? '/health'),
       degraded: health.degraded ?? 0.75,
       unhealthy: health.unhealthy ?? 0.95,
       stalledAfter: health.stalledAfter ?? 60_000
     },
-    routes: routes !== false && { prefix: routes.prefix ?? DEFAULT_ROUTES_PREFIX },
-    admin: options.admin && { authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false },
+    routes: routes !== false && { prefix },
+    admin: options.admin && { prefix: `${prefix}/admin`, authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false },
     ajv: options.ajv ?? {},
     clock: options.clock ?? systemClock
   })
+}
+
+function withoutTrailingSlash (path: string): string {
+  return path.replace(/\/$/, '')
 }
 
 function queueSettings (queue: string, given: QueueOptions): QueueSettings {

