@@ -1,5 +1,5 @@
 import t from 'tap'
-import { buildApp, deferred, turns } from './helpers/app.ts'
+import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 
 t.test('whatever a handler throws, only its job fails and the worker goes on', async (t) => {
@@ -25,7 +25,7 @@ t.test('whatever a handler throws, only its job fails and the worker goes on', a
 
 t.test('an error that cannot be read fails its job only, and is logged as far as it can be', async (t) => {
   const lines: any[] = []
-  const app = await buildApp(t, { queues: { default: { concurrency: 1 } } }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = await buildApp(t, { queues: { default: { concurrency: 1 } } }, logTo(lines))
   const no = () => { throw new Error('no') }
   const closed = new Proxy({}, { has: no, get: no, getPrototypeOf: no, ownKeys: no })
   const unreadable = (keys: string[]) => Object.defineProperties(new Error('x'), Object.fromEntries(keys.map((key) => [key, { get () { throw new Error('no') } }])))
@@ -66,7 +66,7 @@ t.test('a handler that a timeout has left behind gets a signal that says why, an
 
 t.test('a retry policy that fails is in the log, and the default applies', async (t) => {
   const lines: any[] = []
-  const app = await buildApp(t, {}, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = await buildApp(t, {}, logTo(lines))
   app.jobs.define('throws', { attempts: 2, backoff: () => { throw new Error('no table of delays') } }, async () => { throw new Error('once') })
   await app.ready()
   const { id } = await app.jobs.enqueue('throws', {})

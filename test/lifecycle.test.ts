@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import backgroundJobs, { memory, type BackgroundJobsOptions, type JobContext } from '../lib/index.ts'
 import { Lifecycle, type LifecycleContext } from '../lib/lifecycle.ts'
-import { buildApp, deferred, turns } from './helpers/app.ts'
+import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { parseExposition, type Exposition } from './helpers/prometheus.ts'
 
@@ -23,8 +23,7 @@ async function observedApp (t: Test, options: BackgroundJobsOptions = {}): Promi
   const lines: LogLine[] = []
   const clock = new ManualClock()
   const registry = new Registry()
-  const stream = { write: (line: string) => { lines.push(JSON.parse(line)) } }
-  const app = await buildApp(t, { clock, metrics: { registry }, ...options }, { logger: { level: 'warn', stream } })
+  const app = await buildApp(t, { clock, metrics: { registry }, ...options }, logTo(lines, 'warn'))
   let text = ''
   app.addHook('onClose', async () => { text = await registry.metrics() })
   return { app, clock, lines, metrics: () => parseExposition(text) }

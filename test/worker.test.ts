@@ -1,12 +1,8 @@
 import t from 'tap'
-import { buildApp, deferred, turns } from './helpers/app.ts'
+import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { leased } from './helpers/durable.ts'
 import { parseExposition } from './helpers/prometheus.ts'
-
-function logTo (lines: any[]) {
-  return { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } }
-}
 
 t.test('an old payload that no longer fits is dead-lettered with the reason, and its handler does not see it', async (t) => {
   const { backend, store } = leased()
@@ -25,7 +21,7 @@ t.test('an old payload that no longer fits is dead-lettered with the reason, and
 t.test('a stored job that this version of the app does not define is a dead letter, and an error in the log', async (t) => {
   const lines: any[] = []
   const { backend, store } = leased()
-  const app = await buildApp(t, { backend }, logTo(lines))
+  const app = await buildApp(t, { backend }, logTo(lines, 'warn'))
   await store({ id: 'old', name: 'retired', payload: 'secret' })
   await app.ready()
   await app.jobs.idle()
@@ -50,7 +46,7 @@ t.test('a delayed job waits from its runAt where the backend does not say when i
 t.test('a lost lease aborts the signal; the attempt is released, which is no failure', async (t) => {
   const lines: any[] = []
   const { backend, loseLease, outcomes } = leased()
-  const app = await buildApp(t, { backend }, logTo(lines))
+  const app = await buildApp(t, { backend }, logTo(lines, 'warn'))
   const started = deferred()
   const reasons: unknown[] = []
   app.jobs.define('long', async (_payload, { signal, job }) => {
@@ -92,7 +88,7 @@ t.test('a handler of a delivery whose lease is lost already finds its signal abo
 t.test('a durable queue takes what a handler enqueues while the app drains, keeps it, and refuses after the stop', async (t) => {
   const lines: any[] = []
   const { backend } = leased()
-  const app = await buildApp(t, { backend }, logTo(lines))
+  const app = await buildApp(t, { backend }, logTo(lines, 'warn'))
   const gate = deferred()
   let status: string | undefined
   app.jobs.define('first', async function () {

@@ -1,42 +1,18 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import sharp from 'sharp'
 import t from 'tap'
+import { startExample } from '../helpers/example.ts'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 const skip = (major > 22 || (major === 22 && minor >= 18)) ? false : 'type stripping needs Node >= 22.18'
 
 t.test('the web app mails, makes thumbnails, keeps dead letters and drains on SIGTERM', { skip }, async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), 'web-app-'))
-  const server = join(import.meta.dirname, '../../example/web-app/server.ts')
-  const child = spawn(process.execPath, [server], {
-    env: {
-      PATH: process.env.PATH,
-      PORT: '0',
-      DATA_DIR: dataDir,
-      THUMBNAIL_DELAY_MS: '800',
-      // Node strips the types there, tap compiles them here: coverage of the two cannot be added up.
-      _TAPJS_PROCESSINFO_COVERAGE_: '0'
-    },
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  const exited = once(child, 'exit')
-  t.teardown(async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
-    await exited
-    await rm(dataDir, { recursive: true, force: true })
-  })
-
-  let base = ''
-  for await (const line of createInterface({ input: child.stdout })) {
-    base = /listening on (\S+)/.exec(line)?.[1] ?? ''
-    if (base) break
-  }
+  t.teardown(() => rm(dataDir, { recursive: true, force: true }))
+  const { base, stop } = await startExample(t, { DATA_DIR: dataDir, THUMBNAIL_DELAY_MS: '800' })
   t.ok(base, 'the server says where it listens')
 
   const json = async (path: string): Promise<any> => (await fetch(base + path)).json()
@@ -91,7 +67,6 @@ t.test('the web app mails, makes thumbnails, keeps dead letters and drains on SI
 
   const last = await upload()
   await until(last, (job) => job.state === 'active')
-  child.kill('SIGTERM')
-  t.strictSame(await exited, [0, null], 'it exits by itself')
+  t.strictSame(await stop(), [0, null], 'it exits by itself')
   t.match(await sharp(await readFile(join(dataDir, 'thumbnails', `${last}.jpg`))).metadata(), { format: 'jpeg', width: 320 })
 })

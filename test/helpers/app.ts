@@ -28,3 +28,8 @@ export function deferred<T = void> (): Deferred<T> {
 export async function turns (count = 5): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
+
+/** Server options whose log is kept, a parsed line an element. */
+export function logTo (lines: any[], level = 'error'): FastifyServerOptions {
+  return { logger: { level, stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } }
+}

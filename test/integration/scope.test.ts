@@ -3,7 +3,7 @@ import { fastifyAwilixPlugin, type Cradle } from '@fastify/awilix'
 import { asClass, asFunction, createContainer } from 'awilix'
 import Fastify, { type FastifyInstance } from 'fastify'
 import backgroundJobs from '../../lib/index.ts'
-import { buildApp, deferred } from '../helpers/app.ts'
+import { buildApp, deferred, logTo } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 
 /** Counts the scopes that the app's container makes. */
@@ -82,7 +82,7 @@ t.test('a scope of a cancelled attempt is disposed once its handler has settled'
 
 t.test('a disposer that throws is logged and harmless', async (t) => {
   const lines: any[] = []
-  const app = await buildApp(t, {}, { logger: { stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = await buildApp(t, {}, logTo(lines, 'info'))
   app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => { throw new Error('broken disposer') } }) })
   app.jobs.define('scoped', async (_payload, { diScope }) => { diScope.resolve('thing') })
   await app.ready()
@@ -94,7 +94,7 @@ t.test('a disposer that throws is logged and harmless', async (t) => {
 
 t.test("a request's correlation id is on every line of the job, and no line has the payload", async (t) => {
   const lines: any[] = []
-  const app = await buildApp(t, { retry: { backoff: { delay: 0 } } }, { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = await buildApp(t, { retry: { backoff: { delay: 0 } } }, logTo(lines, 'trace'))
   app.jobs.define('mail', { attempts: 2 }, async (_payload, { log }) => {
     log.info('sending')
     throw new Error('no route to host')
@@ -114,7 +114,7 @@ t.test("a request's correlation id is on every line of the job, and no line has 
 t.test('a disposer that never settles is left to itself, with a log line, and its slot goes on', async (t) => {
   const lines: any[] = []
   const clock = new ManualClock()
-  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } }, logTo(lines))
   const release = deferred()
   app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => release.promise }) })
   app.jobs.define('scoped', async (_payload, { diScope }) => { diScope.resolve('thing') })
@@ -135,7 +135,7 @@ t.test('a disposer that never settles is left to itself, with a log line, and it
 
 t.test('an unreadable error of a disposer or a hook does no harm', async (t) => {
   const lines: any[] = []
-  const app = await buildApp(t, { queues: { default: { concurrency: 1 } } }, { logger: { level: 'error', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = await buildApp(t, { queues: { default: { concurrency: 1 } } }, logTo(lines))
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
   app.diContainer.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => { throw proxy } }) })

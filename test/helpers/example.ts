@@ -1,0 +1,35 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+
+export const root = join(import.meta.dirname, '../..')
+
+/** For a child whose types Node strips: tap compiles them here, and coverage of the two cannot be added up. */
+export const plainEnv = { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
+
+export interface Example {
+  /** Where it listens: `http://127.0.0.1:<port>`. */
+  readonly base: string
+  /** Sends SIGTERM; resolves with exit code and signal. */
+  stop (): Promise<[code: number | null, signal: string | null]>
+}
+
+/** Starts the main example as the README does, on a free port. */
+export async function startExample (t: Test, settings: Record<string, string> = {}): Promise<Example> {
+  const child = spawn(process.execPath, ['example/web-app/server.ts'], {
+    cwd: root, env: { ...plainEnv, PORT: '0', ...settings }, stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const exited = once(child, 'exit') as ReturnType<Example['stop']>
+  const stop: Example['stop'] = () => {
+    child.kill('SIGTERM')
+    return exited
+  }
+  t.teardown(stop)
+  for await (const line of createInterface({ input: child.stdout })) {
+    const base = /listening on (\S+)/.exec(line)?.[1]
+    if (base !== undefined) return { base, stop }
+  }
+  throw new Error('the example does not listen')
+}
