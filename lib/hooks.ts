@@ -78,6 +78,7 @@ export function jobInfo (envelope: JobEnvelope, definition: Definition) {
     attempt: envelope.attempt,
     attempts: maxAttempts(envelope, definition),
     enqueuedAt: envelope.enqueuedAt,
-    ...(envelope.correlationId !== undefined && { correlationId: envelope.correlationId })
+    ...(envelope.correlationId !== undefined && { correlationId: envelope.correlationId }),
+    ...(envelope.options?.schedule !== undefined && { schedule: envelope.options.schedule })
   }
 }

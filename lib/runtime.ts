@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { JobEnvelope } from '../types/job.ts'
+import { Enqueuer } from './enqueuer.ts'
 import { logFields } from './envelope.ts'
 import { BackendUnavailableError, kindOf, UnknownQueueError } from './errors.ts'
 import { Hooks } from './hooks.ts'
@@ -25,6 +26,7 @@ export class Runtime {
   readonly registry: Registry
   readonly hooks: Hooks
   readonly lifecycle: Lifecycle
+  readonly enqueuer: Enqueuer
   readonly idle: Idle
   readonly inspection: Inspection
   readonly #byName: ReadonlyMap<string, Queue>
@@ -50,6 +52,7 @@ export class Runtime {
       hooks: this.hooks,
       idle: this.idle
     })
+    this.enqueuer = new Enqueuer(this)
     for (const queue of this.queues) {
       queue.delegates = new Definition('delegate', queue, options.retry, {}, undefined, instance, compiler)
       queue.worker = new Worker(queue, {

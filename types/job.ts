@@ -21,6 +21,8 @@ export interface JobInfo {
   /** Milliseconds since the epoch. */
   readonly enqueuedAt: number
   readonly correlationId?: string
+  /** Absent unless a schedule enqueued the job. */
+  readonly schedule?: ScheduledTick
 }
 
 /** A job as a backend remembers it. Times are milliseconds since the epoch. */
@@ -50,6 +52,14 @@ export interface DeadLetter extends JobView {
   readonly payload: unknown
 }
 
+/** The tick of a schedule that enqueued a job. */
+export interface ScheduledTick {
+  /** The schedule's name. */
+  readonly name: string
+  /** When the tick was due, milliseconds since the epoch: the same in every instance, whenever the job runs. */
+  readonly at: number
+}
+
 /** The rare part of an envelope: absent for a plain job. */
 export interface EnvelopeOptions {
   /** The id was given by whoever enqueued: a job of that id may be there already. A generated id is always new. */
@@ -59,6 +69,7 @@ export interface EnvelopeOptions {
   readonly uniqueKey?: string
   readonly uniqueFor?: number
   readonly attempts?: number
+  readonly schedule?: ScheduledTick
   /** The inline function of a delegate job; never leaves the process. */
   delegate?: (...args: never[]) => unknown
 }

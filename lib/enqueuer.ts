@@ -1,0 +1,147 @@
+import type { Clock, EnqueueResult } from '../types/backend.ts'
+import type { EnvelopeOptions, JobEnvelope, ScheduledTick } from '../types/job.ts'
+import type { DelegateHandler, EnqueuedJob, JobToEnqueue } from '../types/jobs.ts'
+import type { DelegateOptions, EnqueueOptions } from '../types/options.ts'
+import { InvalidOptionsError, NotSerializableError, stoppingError } from './errors.ts'
+import type { Hooks } from './hooks.ts'
+import type { Lifecycle } from './lifecycle.ts'
+import type { Queue } from './queue.ts'
+import type { Definition } from './registry.ts'
+import { uuid } from './uuid.ts'
+
+export interface EnqueuerContext {
+  readonly clock: Clock
+  readonly hooks: Hooks
+  readonly lifecycle: Lifecycle
+}
+
+/** Makes the envelope of a job and hands it to its queue's backend. */
+export class Enqueuer {
+  readonly #context: EnqueuerContext
+
+  constructor (context: EnqueuerContext) {
+    this.#context = context
+  }
+
+  /** Throws what the caller did wrong at once; rejects with what the backend answers. */
+  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: ScheduledTick): Promise<EnqueuedJob> {
+    return this.#hand(definition, this.#envelope(definition, payload, options, schedule), options?.signal)
+  }
+
+  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: ScheduledTick): Promise<EnqueuedJob> {
+    const { name } = options
+    if (!queue.backend.capabilities.delegates) throw new NotSerializableError(name, queue.backend.name, queue.name)
+    this.#assertAccepts(queue.delegates, name)
+    const rare = {
+      attempts: queue.delegates.attempts,
+      ...envelopeOptions(name, options, this.#context.clock.now(), schedule),
+      delegate: delegate as (...args: never[]) => unknown
+    }
+    return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, options, rare), options.signal)
+  }
+
+  /** One round trip a queue. */
+  async enqueueMany (definitions: readonly Definition[], jobs: readonly JobToEnqueue[], signal: AbortSignal | undefined): Promise<EnqueuedJob[]> {
+    const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options))
+    const enqueued: EnqueuedJob[] = new Array(jobs.length)
+    for (const queue of new Set(definitions.map(({ lane }) => lane))) {
+      const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
+      try {
+        signal?.throwIfAborted()
+        // The app may have begun to stop while an earlier queue's jobs waited.
+        if (!this.#accepts(queue)) throw this.#context.lifecycle.stopping.reason
+        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal })
+        indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, jobs[index]!.payload, results[at]!) })
+      } catch (error) {
+        for (const [index, { counters }] of definitions.entries()) {
+          if (enqueued[index] === undefined) counters.rejected++
+        }
+        throw this.#withName(error, definitions[indices[0]!]!)
+      }
+    }
+    return enqueued
+  }
+
+  #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: ScheduledTick): JobEnvelope {
+    this.#assertAccepts(definition)
+    definition.checkPayload(payload)
+    return this.#newEnvelope(definition.name, payload, options, options && envelopeOptions(definition.name, options, this.#context.clock.now(), schedule))
+  }
+
+  #newEnvelope (name: string, payload: unknown, options: EnqueueOptions | undefined, rare: EnvelopeOptions | undefined): JobEnvelope {
+    return {
+      id: options?.id ?? uuid(),
+      name,
+      payload,
+      attempt: 1,
+      enqueuedAt: this.#context.clock.now(),
+      correlationId: options?.correlationId,
+      options: rare
+    }
+  }
+
+  #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+    const result = signal?.aborted ? undefined : definition.lane.backend.offer?.(definition.queue, envelope)
+    if (result !== undefined) return Promise.resolve(this.#recordEnqueue(definition, envelope, envelope.payload, result))
+    return this.#handOver(definition, envelope, signal)
+  }
+
+  async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+    const { payload } = envelope
+    try {
+      signal?.throwIfAborted()
+      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], { signal })
+      return this.#recordEnqueue(definition, envelope, payload, result!)
+    } catch (error) {
+      definition.counters.rejected++
+      throw this.#withName(error, definition)
+    }
+  }
+
+  // Backends fail every waiting enqueue with one and the same reason.
+  #withName (error: unknown, { name }: Definition): unknown {
+    return error === this.#context.lifecycle.stopping.reason ? stoppingError(name) : error
+  }
+
+  // The payload apart: the job may have run or been dropped by now, and the backend let go of it.
+  #recordEnqueue (definition: Definition, envelope: JobEnvelope, payload: unknown, { id, status }: EnqueueResult): EnqueuedJob {
+    if (status === 'enqueued') {
+      definition.counters.queued++
+      this.#context.hooks.tell('onEnqueue', definition, envelope.payload === payload ? envelope : { ...envelope, payload })
+    }
+    return { id, name: envelope.name, queue: definition.queue, status }
+  }
+
+  // A durable queue goes on taking jobs while the app drains: they are kept for the next process.
+  #accepts ({ backend }: Queue): boolean {
+    const { lifecycle } = this.#context
+    return lifecycle.accepts || (backend.capabilities.durable && lifecycle.state !== 'stopped')
+  }
+
+  #assertAccepts ({ lane, counters, name }: Definition, label = name): void {
+    if (this.#accepts(lane)) return
+    counters.rejected++
+    throw stoppingError(label)
+  }
+}
+
+function envelopeOptions (name: string, options: EnqueueOptions, now: number, schedule: ScheduledTick | undefined): EnvelopeOptions | undefined {
+  const { id, delay, runAt, priority, uniqueKey, uniqueFor, attempts } = options
+  if (delay !== undefined && runAt !== undefined) throw new InvalidOptionsError(`enqueue of job '${name}': give 'delay' or 'runAt', not both`)
+  if (uniqueFor !== undefined && uniqueKey === undefined) throw new InvalidOptionsError(`enqueue of job '${name}': 'uniqueFor' needs a 'uniqueKey'`)
+  const time = runAt === undefined ? now + (delay ?? 0) : Number(runAt)
+  // What was due before it was enqueued is due now.
+  const at = time <= now ? undefined : time
+  if (id === undefined && at === undefined && priority === undefined && uniqueKey === undefined && attempts === undefined && schedule === undefined) return undefined
+  if (Number.isNaN(at)) throw new InvalidOptionsError(`enqueue of job '${name}': option 'runAt' is an invalid Date`)
+  return {
+    ...(id !== undefined && { givenId: true }),
+    ...(at !== undefined && { runAt: at }),
+    ...(priority !== undefined && { priority }),
+    // With the name's length, two jobs' keys never meet, whatever queue they share.
+    ...(uniqueKey !== undefined && { uniqueKey: `${name.length}:${name}:${uniqueKey}` }),
+    ...(uniqueFor !== undefined && { uniqueFor }),
+    ...(attempts !== undefined && { attempts }),
+    ...(schedule !== undefined && { schedule })
+  }
+}
