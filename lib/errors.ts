@@ -27,6 +27,7 @@ export const InvalidOptionsError = jobsError('FST_JOBS_INVALID_OPTIONS', 'Invali
 export const TimeoutError = jobsError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not finish within %s ms", 500)
 export const CancelledError = jobsError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
 export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
+export const ServiceStoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, service '%s' was told to stop", 503)
 export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
 export const AttemptOverError = jobsError('FST_JOBS_ATTEMPT_OVER',
   "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)

@@ -43,9 +43,13 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
 }
 
 function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
-  const { lifecycle } = runtime
+  const { lifecycle, services } = runtime
   const retryAfter = new RetryAfterWhileClosing(instance)
-  instance.addHook('onReady', async () => lifecycle.start())
+  instance.addHook('onReady', async () => {
+    await lifecycle.start()
+    // Whoever waits for the app to be ready is not kept waiting by a loop; an app that does not get ready runs none.
+    instance.ready().then(() => services.run(), () => {})
+  })
   instance.addHook('preClose', async () => {
     lifecycle.stop()
     retryAfter.begin()
@@ -54,8 +58,7 @@ function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
   })
   // Another plugin's failing preClose skips ours.
   instance.addHook('onClose', async () => {
-    await lifecycle.drain()
-    retryAfter.end()
+    await lifecycle.drain().finally(() => retryAfter.end())
   })
 }
 
@@ -64,9 +67,10 @@ function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health
   if (admin !== undefined) adminRoutes(instance, runtime, admin)
   if (health !== false) healthRoutes(instance, runtime, health)
   if (metrics === false) return
-  const published = publishMetrics(runtime, metrics)
-  instance.addHook('onClose', async () => published.withdraw())
-  if (metrics.path !== false) metricsRoute(instance, published.registry, metrics.path)
+  const { registry, publisher } = publishMetrics(runtime, metrics)
+  runtime.metrics = { registry, prefix: metrics.prefix }
+  instance.addHook('onClose', async () => publisher.withdraw())
+  if (metrics.path !== false) metricsRoute(instance, registry, metrics.path)
 }
 
 const plugin = fp(backgroundJobs, { fastify: '5.x', name: 'fastify-background-jobs' })
@@ -75,4 +79,5 @@ export default plugin
 export { plugin as backgroundJobs }
 export { memory, type MemoryOptions } from './backends/memory/index.ts'
 export { NonRetryableError } from './errors.ts'
+export { poll } from './services/poll.ts'
 export type * from '../types/index.ts'

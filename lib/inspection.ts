@@ -16,7 +16,7 @@ export class Inspection {
   }
 
   async status (): Promise<JobsStatus> {
-    const { lifecycle, queues } = this.#runtime
+    const { lifecycle, queues, services } = this.#runtime
     const rows = await Promise.all(queues.map(async (queue) => [queue.name, await queueStatus(queue)] as const))
     return {
       isRunning: lifecycle.state === 'running',
@@ -24,7 +24,8 @@ export class Inspection {
       isStopped: lifecycle.state === 'stopped',
       queueDepth: sum(rows, ({ queueDepth }) => queueDepth),
       inFlight: sum(rows, ({ inFlight }) => inFlight),
-      queues: Object.fromEntries(rows)
+      queues: Object.fromEntries(rows),
+      services: services.status()
     }
   }
 

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { DeadLetter, JobView } from '../types/job.ts'
-import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
+import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
+import type { Service, ServiceOptions } from '../types/services.ts'
 import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
 import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
 import { Definition } from './registry.ts'
@@ -57,6 +58,14 @@ export class JobsFacade {
       return definition
     })
     return this.#runtime.enqueuer.enqueueMany(definitions, jobs, options.signal)
+  }
+
+  service (name: string, service: Service, options?: ServiceOptions): void {
+    this.#runtime.services.add(name, service, options)
+  }
+
+  get metrics (): Jobs['metrics'] {
+    return this.#runtime.metrics
   }
 
   status (): Promise<JobsStatus> {

@@ -1,13 +1,14 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Backend, Clock } from '../types/backend.ts'
 import type { ShutdownOptions } from '../types/options.ts'
+import { ABORT_GRACE } from './attempt.ts'
+import { Budget } from './budget.ts'
 import { stoppingError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import type { Idle } from './idle.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
-import { ABORT_GRACE } from './attempt.ts'
-import { MAX_TIMEOUT } from './timer-heap.ts'
+import type { Services } from './services/services.ts'
 
 export type LifecycleState = 'starting' | 'running' | 'stopping' | 'stopped'
 
@@ -18,6 +19,7 @@ const BACKENDS_GRACE = 1000
 export interface LifecycleContext {
   readonly queues: readonly Queue[]
   readonly registry: Registry
+  readonly services: Services
   readonly backends: ReadonlySet<Backend>
   readonly shutdown: Required<ShutdownOptions>
   readonly clock: Clock
@@ -31,9 +33,9 @@ export class Lifecycle {
   readonly #context: LifecycleContext
   readonly #stopping = new AbortController()
   #state: LifecycleState = 'starting'
-  /** Monotonic milliseconds. */
-  #deadline = Infinity
+  #budget: Budget | undefined
   #drainsQueued = false
+  #servicesStopped: Promise<void> | undefined
   #drained: Promise<void> | undefined
 
   constructor (context: LifecycleContext) {
@@ -53,57 +55,62 @@ export class Lifecycle {
     return this.#stopping.signal
   }
 
-  start (): void {
+  /** Services first, since they may have to be there when jobs run. Rejects with what a service's `start` threw. */
+  async start (): Promise<void> {
+    const { clock, queues, registry, services, shutdown } = this.#context
     if (this.#state !== 'starting') return
-    this.#context.registry.close()
-    for (const { worker } of this.#context.queues) worker.start()
+    registry.close()
+    await services.start(() => new Budget(clock, shutdown.timeout))
+    if (!this.#isStarting()) return
+    for (const { worker } of queues) worker.start()
     this.#state = 'running'
   }
 
   /** The budget begins: no enqueue is taken, no delivery either unless waiting jobs are to be run. */
   stop (): void {
     if (!this.accepts) return
-    const { clock, queues, shutdown } = this.#context
+    const { clock, queues, services, shutdown } = this.#context
     // Workers that never started would never empty their queues.
     this.#drainsQueued = shutdown.mode === 'drainQueued' && this.#state === 'running'
     this.#state = 'stopping'
-    this.#deadline = clock.monotonic() + shutdown.timeout
+    this.#budget = new Budget(clock, shutdown.timeout)
     this.#stopping.abort(stoppingError('*'))
+    if (shutdown.mode === 'stop') services.abort()
+    this.#servicesStopped = services.stop(this.#budget)
     if (this.#drainsQueued) return
     for (const { worker } of queues) worker.stop()
     if (shutdown.mode === 'stop') this.#interruptAll()
   }
 
-  /** Waits for what is in flight, within the budget; closes the backends. The same promise whenever it is called. */
+  /** Waits for what is in flight, within the budget; closes the backends. The same promise whenever it is called. Rejects with what services failed with. */
   drain (): Promise<void> {
     this.stop()
-    this.#drained ??= this.#drain()
+    this.#drained ??= this.#drain(this.#budget!)
     return this.#drained
   }
 
-  async #drain (): Promise<void> {
-    const { backends, clock, hooks, idle, log, queues } = this.#context
-    const timers: unknown[] = []
-    const pastBudget = (grace: number): Promise<'late'> => new Promise((resolve) => {
-      const delay = this.#deadline + grace - clock.monotonic()
-      const timer = clock.setTimeout(() => resolve('late'), Math.min(Math.max(delay, 1), MAX_TIMEOUT))
-      // Nothing else may hold the process until the close has said what it abandoned.
-      ;(timer as Partial<NodeJS.Timeout>).ref?.()
-      timers.push(timer)
-    })
-    const inTime = pastBudget(0)
+  async #drain (budget: Budget): Promise<void> {
+    const { backends, hooks, idle, log, queues, services } = this.#context
+    const inTime = budget.past(0)
     if (this.#drainsQueued) await Promise.race([this.#nothingWaits(), inTime])
-    const stopped = Promise.all(queues.map(({ worker }) => worker.stop())).then(() => hooks.settled())
+    const workersStopped = Promise.all(queues.map(({ worker }) => worker.stop())).then(() => hooks.settled())
+    const stopped = Promise.all([this.#servicesStopped, workersStopped])
     if (await Promise.race([stopped, inTime]) === 'late') {
       this.#interruptAll()
-      if (await Promise.race([stopped, pastBudget(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
+      if (await Promise.race([stopped, budget.past(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
     }
     for (const queue of queues) this.#countDiscarded(queue)
     const closed = Promise.all([...backends].map((backend) => this.#close(backend)))
-    if (await Promise.race([closed, pastBudget(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
-    for (const timer of timers) clock.clearTimeout(timer)
+    if (await Promise.race([closed, budget.past(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
+    budget.end()
     this.#state = 'stopped'
     idle.release()
+    if (services.error !== undefined) throw services.error
+  }
+
+  // A method, since the compiler does not see that the state may change while something is awaited.
+  #isStarting (): boolean {
+    return this.#state === 'starting'
   }
 
   #interruptAll (): void {
@@ -114,6 +121,8 @@ export class Lifecycle {
     for (const { name, worker } of this.#context.queues) {
       if (worker.inFlight > 0) this.#context.log.error({ queue: name, jobs: worker.running() }, 'jobs were still running when the shutdown budget ended')
     }
+    const services = this.#context.services.pending()
+    if (services.length > 0) this.#context.log.error({ services }, 'services were still running when the shutdown budget ended')
     if (this.#context.hooks.running > 0) this.#context.log.error('job hooks were still running when the shutdown budget ended')
   }
 

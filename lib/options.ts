@@ -69,6 +69,12 @@ export const checkDefineOptions = optionsCheck(object({
   queue: name, schema: { type: 'object' }, attempts, backoff, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
 }))
 
+export const checkService = optionsCheck(object({ start: { kind: 'function' }, run: { kind: 'function' }, stop: { kind: 'function' } }))
+export const checkServiceOptions = optionsCheck(object({
+  onFailure: { type: 'string', enum: ['ignore', 'restart', 'close'] },
+  restart: object({ limit: { type: 'integer', minimum: 0 }, backoff })
+}))
+
 const enqueueProperties = {
   id,
   delay: milliseconds,

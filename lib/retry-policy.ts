@@ -17,7 +17,7 @@ export function resolveRetryPolicy (options: RetryOptions, defaults?: RetryPolic
 // Beyond it 2 ** n is Infinity, and Infinity × 0 is no number.
 const MAX_DOUBLINGS = 1000
 
-function backoffFunction (backoff: BackoffOptions | BackoffFunction = {}): BackoffFunction {
+export function backoffFunction (backoff: BackoffOptions | BackoffFunction = {}): BackoffFunction {
   if (typeof backoff === 'function') return backoff
   const { type = 'exponential', delay = 2000, max = 60_000, jitter = 0.2 } = backoff
   return function wait (attempt) {
@@ -68,7 +68,8 @@ function kindOfAnswer (answer: unknown): string {
 
 const fallback = backoffFunction()
 
-function backoffDelay (thrown: unknown, { attempt, backoff, onPolicyError }: FailedAttempt): number {
+/** What a backoff says; the default where a function of the user's fails to. */
+export function backoffDelay (thrown: unknown, { attempt, backoff, onPolicyError }: Pick<FailedAttempt, 'attempt' | 'backoff' | 'onPolicyError'>): number {
   try {
     const delay = backoff(attempt, thrown)
     if (Number.isFinite(delay) && delay >= 0) return delay

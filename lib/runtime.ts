@@ -1,6 +1,8 @@
+import type { AwilixContainer } from 'awilix'
 import type { FastifyInstance } from 'fastify'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { JobEnvelope } from '../types/job.ts'
+import type { Jobs } from '../types/jobs.ts'
 import { Enqueuer } from './enqueuer.ts'
 import { logFields } from './envelope.ts'
 import { BackendUnavailableError, kindOf, UnknownQueueError } from './errors.ts'
@@ -11,6 +13,8 @@ import { Lifecycle } from './lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
+import { Services } from './services/services.ts'
+import { TimerHeap } from './timer-heap.ts'
 import { PayloadCompiler } from './validation.ts'
 import { Worker } from './worker.ts'
 
@@ -25,10 +29,12 @@ export class Runtime {
   readonly queues: readonly Queue[]
   readonly registry: Registry
   readonly hooks: Hooks
+  readonly services: Services
   readonly lifecycle: Lifecycle
   readonly enqueuer: Enqueuer
   readonly idle: Idle
   readonly inspection: Inspection
+  metrics: Jobs['metrics']
   readonly #byName: ReadonlyMap<string, Queue>
   readonly #log
 
@@ -42,9 +48,18 @@ export class Runtime {
     this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
     this.idle = new Idle(() => this.queues)
     this.inspection = new Inspection(this)
+    const createScope = (): AwilixContainer => instance.diContainer.createScope()
+    this.services = new Services({
+      clock: options.clock,
+      log: instance.log,
+      createScope,
+      sleepers: new TimerHeap(options.clock, (wake) => wake()),
+      closeApp: () => { instance.close().catch(() => {}) }
+    })
     this.lifecycle = new Lifecycle({
       queues: this.queues,
       registry: this.registry,
+      services: this.services,
       backends: new Set(options.backends.values()),
       shutdown: options.shutdown,
       clock: options.clock,
@@ -60,7 +75,7 @@ export class Runtime {
         hooks: this.hooks,
         log: instance.log,
         registry: this.registry,
-        createScope: () => instance.diContainer.createScope(),
+        createScope,
         onQuiet: this.idle.check
       })
     }

@@ -1,7 +1,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { AjvOptions } from '../types/options.ts'
-import { describe, InvalidOptionsError, toError } from './errors.ts'
+import { describe, InvalidOptionsError, kindOf, toError } from './errors.ts'
 
 // ajv-formats is CommonJS: its types and its runtime disagree about where the default export is.
 const withFormats = addFormats as unknown as (ajv: Ajv) => Ajv
@@ -27,6 +27,15 @@ export function optionsCheck (schema: object): OptionsCheck {
   return function checkOptions (options, subject) {
     if (!validate(options)) throw new InvalidOptionsError(`${subject}: ${explain(validate.errors![0]!)}`)
   }
+}
+
+const NAME = /^[\w.-]{1,64}$/
+
+/** Checks the name of a schedule or a service, which becomes part of job ids and of metrics. */
+export function checkName (name: unknown, subject: string): asserts name is string {
+  if (typeof name === 'string' && NAME.test(name)) return
+  const got = typeof name === 'string' ? `'${name.slice(0, 64)}'` : kindOf(name)
+  throw new InvalidOptionsError(`${subject}: it must have 1 to 64 letters, digits, '.', '_' or '-', got ${got}`)
 }
 
 function explain (error: ErrorObject): string {

@@ -519,6 +519,7 @@ t.test('a second start does nothing, and neither does a start after the stop', a
   const lifecycle = new Lifecycle({
     queues: [{ name: 'default', backend, worker }],
     registry: { close () {} },
+    services: { async start () {}, async stop () {} },
     backends: new Set(),
     shutdown: { mode: 'drain', timeout: 1000 },
     clock: new ManualClock(),
@@ -527,8 +528,8 @@ t.test('a second start does nothing, and neither does a start after the stop', a
   } as unknown as LifecycleContext)
   t.equal(lifecycle.state, 'starting')
   t.equal(lifecycle.accepts, true)
-  lifecycle.start()
-  lifecycle.start()
+  await lifecycle.start()
+  await lifecycle.start()
   t.equal(started, 1)
   const drained = lifecycle.drain()
   t.equal(lifecycle.drain(), drained, 'the same promise')

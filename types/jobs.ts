@@ -1,9 +1,11 @@
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts'
+import type { Registry } from 'prom-client'
 import type { EnqueueResult } from './backend.ts'
 import type { DeadLetter, JobInfo, JobView } from './job.ts'
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
+import type { Service, ServiceOptions, ServiceStatus } from './services.ts'
 
 /** Open for declaration merging: job name to payload type. */
 export interface JobTypes {}
@@ -114,6 +116,7 @@ export interface JobsStatus {
   readonly queueDepth: number
   readonly inFlight: number
   readonly queues: Readonly<Record<string, QueueStatus>>
+  readonly services: Readonly<Record<string, ServiceStatus>>
 }
 
 export interface DeadLetters {
@@ -144,6 +147,12 @@ export interface Jobs {
   /** One round trip a queue; all or none where the backend can. */
   enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]>
 
+  /**
+   * Registers long-running background work before `ready`. Services start in this order and stop in reverse.
+   * Throws FST_JOBS_INVALID_OPTIONS.
+   */
+  service (name: string, service: Service, options?: ServiceOptions): void
+
   status (): Promise<JobsStatus>
   get (id: string): Promise<JobView & { readonly attempts: number } | undefined>
   /** True when a waiting job was taken back or a running one was told to stop. */
@@ -152,6 +161,8 @@ export interface Jobs {
   pause (queue?: string): void
   resume (queue?: string): void
   readonly deadLetters: DeadLetters
+  /** Where the plugin's metrics are, to add others beside them; undefined with `metrics: false`. */
+  readonly metrics: { readonly registry: Registry, readonly prefix: string } | undefined
   addHook<Name extends keyof JobHooks> (name: Name, hook: JobHooks[Name]): void
   /** Resolves when nothing waits or runs; with `delayed`, when no delayed job and no retry is left either. */
   idle (options?: { delayed?: boolean }): Promise<void>

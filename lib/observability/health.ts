@@ -19,6 +19,10 @@ type Thresholds = Exclude<ResolvedOptions['health'], false>
 export async function readiness (runtime: Runtime, thresholds: Thresholds): Promise<Health> {
   const { state } = runtime.lifecycle
   const findings: Finding[] = state === 'running' ? [] : [['unhealthy', `the app is ${state}`]]
+  for (const { name, state } of runtime.services.all()) {
+    if (state === 'failed') findings.push(['unhealthy', `service '${name}' has failed`])
+    if (state === 'restarting') findings.push(['degraded', `service '${name}' has failed and will be restarted`])
+  }
   for (const queue of runtime.queues) findings.push(...await queueFindings(queue, thresholds))
   return { status: worst(findings), reasons: findings.map(([, reason]) => reason) }
 }

@@ -1,9 +1,17 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry, type MetricObjectWithValues, type MetricValueWithName } from 'prom-client'
-import { InvalidOptionsError } from '../errors.ts'
+import { collectDefaultMetrics, Histogram, Registry, type MetricObjectWithValues, type MetricValueWithName } from 'prom-client'
+import type { QueueStats } from '../../types/backend.ts'
 import type { ResolvedOptions } from '../options.ts'
+import type { Queue } from '../queue.ts'
 import type { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
+import type { HostedService } from '../services/hosted-service.ts'
 import { BUCKETS, type Buckets, type JobCounters } from './counters.ts'
+import { Publisher } from './publisher.ts'
+
+export interface Published {
+  readonly registry: Registry
+  readonly publisher: Publisher
+}
 
 /** One of prom-client's default metrics, there on every platform. */
 const PROCESS_METRIC = 'process_cpu_user_seconds_total'
@@ -26,74 +34,72 @@ const HISTOGRAMS: readonly [name: string, help: string, value: (counters: JobCou
   ['duration_seconds', 'Time an attempt took', ({ duration }) => duration]
 ]
 
-const GAUGES: readonly [name: string, help: string, value: (runtime: Runtime, queue: string) => Promise<number> | number][] = [
-  ['queue_depth', 'Jobs ready to run', async (runtime, queue) => (await runtime.queue(queue).backend.stats(queue)).waiting],
-  ['queue_capacity', 'Jobs that may wait', (runtime, queue) => runtime.queue(queue).settings.capacity],
-  ['delayed', 'Delayed jobs and retries', async (runtime, queue) => (await runtime.queue(queue).backend.stats(queue)).delayed],
-  ['in_flight', 'Attempts running', (runtime, queue) => runtime.queue(queue).worker.inFlight]
+const GAUGES: readonly [name: string, help: string, value: (queue: Queue, stats: () => Promise<QueueStats>) => Promise<number> | number][] = [
+  ['queue_depth', 'Jobs ready to run', async (_queue, stats) => (await stats()).waiting],
+  ['queue_capacity', 'Jobs that may wait', ({ settings }) => settings.capacity],
+  ['delayed', 'Delayed jobs and retries', async (_queue, stats) => (await stats()).delayed],
+  ['in_flight', 'Attempts running', ({ worker }) => worker.inFlight]
 ]
 
-export interface PublishedMetrics {
-  readonly registry: Registry
-  /** Takes the plugin's metrics out of a registry that others use too. */
-  withdraw (): void
-}
+const SERVICE_COUNTERS: readonly [name: string, help: string, value: (service: HostedService) => number][] = [
+  ['service_failures_total', 'Failures of a service', ({ failures }) => failures],
+  ['service_restarts_total', 'Restarts of a service after a failure', ({ restarts }) => restarts]
+]
 
-/** Publishes the runtime's counters: they are plain numbers, read when somebody scrapes. */
-export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptions['metrics'], false>): PublishedMetrics {
+/** Publishes what the runtime counts. */
+export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptions['metrics'], false>): Published {
   const registry = options.registry ?? new Registry()
-  const names: string[] = []
-  const withdraw = (): void => {
-    for (const name of names) registry.removeSingleMetric(name)
-  }
-  const named = (name: string): string => {
-    const full = options.prefix + name
-    if (registry.getSingleMetric(full) !== undefined) {
-      withdraw()
-      throw new InvalidOptionsError(`fastify-background-jobs options: 'metrics.registry' has a metric '${full}' already; give another 'metrics.prefix'`)
-    }
-    names.push(full)
-    return full
-  }
-
+  const publisher = new Publisher(registry, options.prefix)
   for (const [name, help, value] of COUNTERS) {
-    registry.registerMetric(new Counter({
-      name: named(name),
-      help,
-      labelNames: LABELS,
-      registers: [],
-      collect () {
-        this.reset()
-        for (const definition of runtime.definitions()) this.inc(labelsOf(definition), value(definition.counters))
-      }
-    }))
+    publisher.counter(name, help, LABELS, () => Array.from(runtime.definitions(), (definition) => [labelsOf(definition), value(definition.counters)]))
   }
+  const stats = new SharedStats()
   for (const [name, help, value] of GAUGES) {
-    registry.registerMetric(new Gauge({
-      name: named(name),
-      help,
-      labelNames: ['queue'],
-      registers: [],
-      async collect () {
-        for (const { name: queue } of runtime.queues) {
-          try {
-            this.set({ queue }, await value(runtime, queue))
-          } catch {
-            // A backend out of reach takes its own gauges away, not the whole scrape.
-            this.remove({ queue })
-          }
+    publisher.gauge(name, help, ['queue'], async () => {
+      const series = await Promise.all(runtime.queues.map(async (queue) => {
+        try {
+          return [[{ queue: queue.name }, await value(queue, () => stats.of(queue))] as const]
+        } catch {
+          return []
         }
-      }
-    }))
+      }))
+      return series.flat()
+    })
   }
-  for (const [name, help, value] of HISTOGRAMS) registry.registerMetric(new BucketsHistogram(named(name), help, runtime, value))
+  for (const [name, help, value] of HISTOGRAMS) publisher.add(name, (full) => new BucketsHistogram(full, help, runtime, value))
+  publishServices(publisher, runtime)
   // A registry that another app has given its process metrics needs no second set.
   if (options.defaultMetrics && registry.getSingleMetric(PROCESS_METRIC) === undefined) {
-    const before = new Set(registry.getMetricsAsArray().map(({ name }) => name))
-    collectDefaultMetrics({ register: registry })
-    names.push(...registry.getMetricsAsArray().map(({ name }) => name).filter((name) => !before.has(name)))
+    publisher.include((register) => collectDefaultMetrics({ register }))
   }
-  return { registry, withdraw }
+  return { registry, publisher }
+}
+
+function publishServices (publisher: Publisher, { services }: Runtime): void {
+  // One that completed is neither up nor down.
+  publisher.gauge('service_up', '1 while a service runs, 0 while it does not', ['service'], () =>
+    Array.from(services.all()).filter(({ state }) => state !== 'completed').map(({ name, state }) => [{ service: name }, state === 'running' ? 1 : 0]))
+  for (const [name, help, value] of SERVICE_COUNTERS) {
+    publisher.counter(name, help, ['service'], () => Array.from(services.all(), (service) => [{ service: service.name }, value(service)]))
+  }
+}
+
+/** One question to a backend for all the gauges of a scrape: prom-client collects them at the same time. */
+class SharedStats {
+  readonly #asked = new Map<Queue, Promise<QueueStats>>()
+
+  of (queue: Queue): Promise<QueueStats> {
+    let answer = this.#asked.get(queue)
+    if (answer === undefined) {
+      answer = this.#ask(queue).finally(() => this.#asked.delete(queue))
+      this.#asked.set(queue, answer)
+    }
+    return answer
+  }
+
+  async #ask ({ backend, name }: Queue): Promise<QueueStats> {
+    return backend.stats(name)
+  }
 }
 
 function labelsOf ({ queue, name }: Definition): { queue: string, job: string } {

@@ -9,12 +9,20 @@ const queueStatus = {
   }
 }
 
+const serviceStatus = {
+  type: 'object',
+  properties: {
+    state: { type: 'string', enum: ['registered', 'starting', 'running', 'restarting', 'completed', 'failed', 'stopping', 'stopped'] },
+    restarts: integer
+  }
+}
+
 const statusSchema = {
-  summary: 'Background jobs: the state of the queues',
+  summary: 'Background jobs: the state of queues, schedules and services',
   tags: ['jobs'],
   response: {
     200: {
-      description: 'The state of the queues',
+      description: 'The state of queues, schedules and services',
       type: 'object',
       properties: {
         isRunning: boolean,
@@ -22,7 +30,8 @@ const statusSchema = {
         isStopped: boolean,
         queueDepth: integer,
         inFlight: integer,
-        queues: { type: 'object', additionalProperties: queueStatus }
+        queues: { type: 'object', additionalProperties: queueStatus },
+        services: { type: 'object', additionalProperties: serviceStatus }
       }
     }
   }

@@ -140,7 +140,7 @@ t.test('delayed jobs and retries hold room, so they count', async (t) => {
 t.test('unhealthy in every state but running', async (t) => {
   const thresholds = { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60_000 }
   for (const state of ['starting', 'stopping', 'stopped'] as const) {
-    const runtime = { lifecycle: { state }, queues: [] } as unknown as Runtime
+    const runtime = { lifecycle: { state }, queues: [], services: { all: () => [] } } as unknown as Runtime
     t.same(await readiness(runtime, thresholds), { status: 'unhealthy', reasons: [`the app is ${state}`] })
   }
 })

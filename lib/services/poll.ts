@@ -1,0 +1,35 @@
+import type { AwilixContainer } from 'awilix'
+import type { PollPass, Service, ServiceContext } from '../../types/services.ts'
+import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
+import { logError } from '../log-error.ts'
+import { isStopReason } from './stop-reason.ts'
+import { disposeScope } from './context.ts'
+
+/**
+ * A polling service: `pass` runs at once and then every `every` milliseconds, never twice at the same time; a pass that takes
+ * longer is followed by the next one without a pause. A failing pass is logged, and the loop goes on.
+ * Throws FST_JOBS_INVALID_OPTIONS.
+ */
+export function poll (every: number, pass: PollPass): Service {
+  if (!(Number.isFinite(every) && every >= 1)) throw new InvalidOptionsError(`call of poll: 'every' must be milliseconds, 1 or more, got ${describe(every)}`)
+  if (typeof pass !== 'function') throw new InvalidOptionsError(`call of poll: the pass must be a function, got ${kindOf(pass)}`)
+  return {
+    async run (context) {
+      while (!context.signal.aborted) {
+        const next = context.sleep(every)
+        await runPass(pass, context)
+        await next
+      }
+    }
+  }
+}
+
+async function runPass (pass: PollPass, { signal, log, diScope: parent }: ServiceContext): Promise<void> {
+  let scope: AwilixContainer | undefined
+  try {
+    await pass({ signal, log, get diScope () { return (scope ??= parent.createScope()) } })
+  } catch (thrown) {
+    if (!isStopReason(thrown, signal)) logError(log, 'error', thrown, {}, 'a pass of the polling service failed')
+  }
+  if (scope !== undefined) await disposeScope(scope, log)
+}

@@ -1,0 +1,54 @@
+import type { AwilixContainer } from 'awilix'
+import type { FastifyBaseLogger } from 'fastify'
+import type { BackoffFunction, BackoffOptions } from './options.ts'
+
+/** What a service gets. Scope and logger are made when they are first touched. */
+export interface ServiceContext {
+  /** Aborts when the service is told to stop. */
+  readonly signal: AbortSignal
+  /** A child logger with `service`. */
+  readonly log: FastifyBaseLogger
+  /** An awilix scope of its own, disposed when it has ended; `signal` and `log` can be resolved from it. */
+  readonly diScope: AwilixContainer
+  /** Resolves after `delay` milliseconds, and at once when the signal aborts. */
+  readonly sleep: (delay: number) => Promise<void>
+}
+
+/** Long-running background work. It has `run` or `start`, or both. */
+export interface Service {
+  /** Awaited before the app is ready; one that throws fails the start of the app. */
+  start? (context: ServiceContext): unknown
+  /** The loop: begun once the app is ready, to end soon after its signal aborted. To return earlier is no failure. */
+  run? (context: ServiceContext): unknown
+  /** Awaited while the app closes, after `run` has ended. Called when `start` succeeded. */
+  stop? (context: ServiceContext): unknown
+}
+
+export interface RestartOptions {
+  /** Restarts in a row; a run of a minute or more starts the count again. Default 5. */
+  limit?: number
+  /** Default: exponential from 1000 ms to 60000 ms, jitter 0.2. */
+  backoff?: BackoffOptions | BackoffFunction
+}
+
+export interface ServiceOptions {
+  /**
+   * What to do when `run` throws: 'ignore' logs it and readiness says so, 'restart' runs it again until the limit,
+   * 'close' closes the app, whose `close()` then rejects with that error. Default 'ignore'.
+   */
+  onFailure?: 'ignore' | 'restart' | 'close'
+  /** For `onFailure: 'restart'`. */
+  restart?: RestartOptions
+}
+
+/** `completed`: its `run` returned by itself. */
+export type ServiceState = 'registered' | 'starting' | 'running' | 'restarting' | 'completed' | 'failed' | 'stopping' | 'stopped'
+
+export interface ServiceStatus {
+  readonly state: ServiceState
+  /** Restarts after failures so far. */
+  readonly restarts: number
+}
+
+/** One pass of a polling service, with a scope of its own. */
+export type PollPass = (context: Omit<ServiceContext, 'sleep'>) => unknown
