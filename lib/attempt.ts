@@ -2,7 +2,7 @@ import { asFunction, type AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Delivery, Outcome } from '../types/backend.ts'
 import type { DelegateHandler, JobContext } from '../types/jobs.ts'
-import type { JobInfo } from '../types/job.ts'
+import type { JobInfo, ScheduledTick } from '../types/job.ts'
 import { logFields, maxAttempts } from './envelope.ts'
 import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, nonRetryable, toError } from './errors.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
@@ -34,6 +34,8 @@ export interface AttemptHost {
   /** Payloads come from outside this process: they are checked again. */
   readonly recheckPayloads: boolean
   createScope (): AwilixContainer
+  /** A job of a schedule has succeeded. */
+  onTickSuccess (tick: ScheduledTick): void
   /** The attempt's outcome can be settled. `now`: monotonic milliseconds. */
   finished (attempt: Attempt, now: number): void
 }
@@ -218,6 +220,8 @@ export class Attempt implements JobContext, Linked<Attempt> {
   }
 
   #succeeded (): Outcome {
+    const tick = this.#delivery.envelope.options?.schedule
+    if (tick !== undefined) this.#host.onTickSuccess(tick)
     this.definition.counters.succeeded++
     return SUCCEEDED
   }

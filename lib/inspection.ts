@@ -16,7 +16,7 @@ export class Inspection {
   }
 
   async status (): Promise<JobsStatus> {
-    const { lifecycle, queues, services } = this.#runtime
+    const { lifecycle, queues, scheduler, services } = this.#runtime
     const rows = await Promise.all(queues.map(async (queue) => [queue.name, await queueStatus(queue)] as const))
     return {
       isRunning: lifecycle.state === 'running',
@@ -25,6 +25,7 @@ export class Inspection {
       queueDepth: sum(rows, ({ queueDepth }) => queueDepth),
       inFlight: sum(rows, ({ inFlight }) => inFlight),
       queues: Object.fromEntries(rows),
+      schedules: Object.fromEntries(scheduler.list().map((schedule) => [schedule.name, schedule])),
       services: services.status()
     }
   }

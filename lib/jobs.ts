@@ -2,11 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import type { DeadLetter, JobView } from '../types/job.ts'
 import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
+import type { ScheduleOptions, ScheduleRule } from '../types/schedules.ts'
 import type { Service, ServiceOptions } from '../types/services.ts'
 import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
 import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
 import { Definition } from './registry.ts'
 import type { Runtime } from './runtime.ts'
+import { createSchedule } from './schedules/create-schedule.ts'
 
 type Handler = (...args: any[]) => unknown
 
@@ -15,6 +17,7 @@ export class JobsFacade {
   readonly #runtime: Runtime
   readonly #instance: FastifyInstance
   readonly deadLetters
+  readonly schedules
 
   constructor (runtime: Runtime, instance: FastifyInstance) {
     this.#runtime = runtime
@@ -26,6 +29,13 @@ export class JobsFacade {
       },
       retry: async (id: string): Promise<boolean> => runtime.inspection.retry(checkId(id, 'deadLetters.retry')),
       remove: async (id: string): Promise<boolean> => runtime.inspection.remove(checkId(id, 'deadLetters.remove'))
+    }
+    const { scheduler } = runtime
+    this.schedules = {
+      list: () => scheduler.list(),
+      pause: (name: string) => scheduler.pause(name),
+      resume: (name: string) => scheduler.resume(name),
+      run: (name: string) => scheduler.run(name)
     }
   }
 
@@ -58,6 +68,10 @@ export class JobsFacade {
       return definition
     })
     return this.#runtime.enqueuer.enqueueMany(definitions, jobs, options.signal)
+  }
+
+  schedule (name: string, rule: ScheduleRule, job: string | JobDefinition | DelegateHandler, options?: ScheduleOptions): void {
+    this.#runtime.scheduler.add(createSchedule(this.#runtime, name, rule, job, options))
   }
 
   service (name: string, service: Service, options?: ServiceOptions): void {

@@ -8,6 +8,7 @@ import type { Hooks } from './hooks.ts'
 import type { Idle } from './idle.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
+import type { Scheduler } from './schedules/scheduler.ts'
 import type { Services } from './services/services.ts'
 
 export type LifecycleState = 'starting' | 'running' | 'stopping' | 'stopped'
@@ -20,6 +21,7 @@ export interface LifecycleContext {
   readonly queues: readonly Queue[]
   readonly registry: Registry
   readonly services: Services
+  readonly scheduler: Scheduler
   readonly backends: ReadonlySet<Backend>
   readonly shutdown: Required<ShutdownOptions>
   readonly clock: Clock
@@ -57,23 +59,25 @@ export class Lifecycle {
 
   /** Services first, since they may have to be there when jobs run. Rejects with what a service's `start` threw. */
   async start (): Promise<void> {
-    const { clock, queues, registry, services, shutdown } = this.#context
+    const { clock, queues, registry, scheduler, services, shutdown } = this.#context
     if (this.#state !== 'starting') return
     registry.close()
     await services.start(() => new Budget(clock, shutdown.timeout))
     if (!this.#isStarting()) return
     for (const { worker } of queues) worker.start()
     this.#state = 'running'
+    scheduler.start()
   }
 
   /** The budget begins: no enqueue is taken, no delivery either unless waiting jobs are to be run. */
   stop (): void {
     if (!this.accepts) return
-    const { clock, queues, services, shutdown } = this.#context
+    const { clock, queues, scheduler, services, shutdown } = this.#context
     // Workers that never started would never empty their queues.
     this.#drainsQueued = shutdown.mode === 'drainQueued' && this.#state === 'running'
     this.#state = 'stopping'
     this.#budget = new Budget(clock, shutdown.timeout)
+    scheduler.stop()
     this.#stopping.abort(stoppingError('*'))
     if (shutdown.mode === 'stop') services.abort()
     this.#servicesStopped = services.stop(this.#budget)

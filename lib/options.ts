@@ -87,6 +87,20 @@ const enqueueProperties = {
   attempts
 }
 
+export const checkScheduleRule = optionsCheck(object({
+  every: { type: 'integer', minimum: 1 }, cron: { type: 'string' }, timezone: { type: 'string', minLength: 1, maxLength: 64 }
+}))
+export const checkScheduleOptions = optionsCheck(object({
+  payload: {},
+  queue: name,
+  priority: enqueueProperties.priority,
+  overlap: { type: 'string', enum: ['skip', 'allow'] },
+  missed: { type: 'string', enum: ['skip', 'runOnce'] },
+  jitter: milliseconds,
+  startAt: enqueueProperties.runAt,
+  endAt: enqueueProperties.runAt,
+  immediate: { type: 'boolean' }
+}))
 export const checkEnqueueManyOptions = optionsCheck(object({ signal: { kind: 'AbortSignal' } }))
 export const checkListOptions = optionsCheck(object({ queue: name, limit: { type: 'integer', minimum: 0 } }))
 export const checkIdleOptions = optionsCheck(object({ delayed: { type: 'boolean' } }))

@@ -1,5 +1,5 @@
 import type { AwilixContainer } from 'awilix'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { JobEnvelope } from '../types/job.ts'
 import type { Jobs } from '../types/jobs.ts'
@@ -13,6 +13,7 @@ import { Lifecycle } from './lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
+import { Scheduler } from './schedules/scheduler.ts'
 import { Services } from './services/services.ts'
 import { TimerHeap } from './timer-heap.ts'
 import { PayloadCompiler } from './validation.ts'
@@ -30,17 +31,18 @@ export class Runtime {
   readonly registry: Registry
   readonly hooks: Hooks
   readonly services: Services
+  readonly scheduler: Scheduler
   readonly lifecycle: Lifecycle
   readonly enqueuer: Enqueuer
   readonly idle: Idle
   readonly inspection: Inspection
   metrics: Jobs['metrics']
   readonly #byName: ReadonlyMap<string, Queue>
-  readonly #log
+  readonly log: FastifyBaseLogger
 
   constructor (instance: FastifyInstance, options: ResolvedOptions) {
     this.clock = options.clock
-    this.#log = instance.log
+    this.log = instance.log
     this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!))
     this.#byName = new Map(this.queues.map((queue) => [queue.name, queue]))
     this.hooks = new Hooks(instance)
@@ -48,6 +50,7 @@ export class Runtime {
     this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
     this.idle = new Idle(() => this.queues)
     this.inspection = new Inspection(this)
+    this.scheduler = new Scheduler(options.clock)
     const createScope = (): AwilixContainer => instance.diContainer.createScope()
     this.services = new Services({
       clock: options.clock,
@@ -60,6 +63,7 @@ export class Runtime {
       queues: this.queues,
       registry: this.registry,
       services: this.services,
+      scheduler: this.scheduler,
       backends: new Set(options.backends.values()),
       shutdown: options.shutdown,
       clock: options.clock,
@@ -76,6 +80,7 @@ export class Runtime {
         log: instance.log,
         registry: this.registry,
         createScope,
+        onTickSuccess: ({ name }) => this.scheduler.succeeded(name),
         onQuiet: this.idle.check
       })
     }
@@ -115,7 +120,7 @@ export class Runtime {
       else others.push(queue.settings)
     }
     const context = {
-      log: this.#log,
+      log: this.log,
       clock: this.clock,
       stopping: this.lifecycle.stopping,
       onDrop: (queue: string, envelope: JobEnvelope) => this.#onDrop(queue, envelope)
@@ -133,7 +138,7 @@ export class Runtime {
     const lane = this.queue(queue)
     const definition = this.registry.definitionOf(envelope, lane) ?? lane.delegates
     definition.counters.dropped++
-    this.#log.warn(logFields(envelope, queue), 'the queue is full, a job was dropped')
+    this.log.warn(logFields(envelope, queue), 'the queue is full, a job was dropped')
     this.hooks.tell('onDrop', definition, envelope)
   }
 }

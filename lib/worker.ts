@@ -1,6 +1,7 @@
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backend.ts'
+import type { ScheduledTick } from '../types/job.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
 import { logFields } from './envelope.ts'
 import { serializeError, UnknownJobError } from './errors.ts'
@@ -16,6 +17,8 @@ export interface WorkerContext {
   readonly log: FastifyBaseLogger
   readonly registry: Registry
   createScope (): AwilixContainer
+  /** A job of a schedule has succeeded. */
+  onTickSuccess (tick: ScheduledTick): void
   /** Nothing of this queue runs at the moment. */
   onQuiet (): void
 }
@@ -29,6 +32,7 @@ export class Worker implements AttemptHost {
   readonly graces: TimerHeap<Attempt>
   readonly recheckPayloads: boolean
   readonly createScope: () => AwilixContainer
+  readonly onTickSuccess: (tick: ScheduledTick) => void
   readonly #queue: Queue
   readonly #registry: Registry
   readonly #onQuiet: () => void
@@ -46,6 +50,7 @@ export class Worker implements AttemptHost {
     this.hooks = context.hooks
     this.log = context.log
     this.createScope = context.createScope
+    this.onTickSuccess = context.onTickSuccess
     this.deadlines = new TimerHeap(context.clock, (attempt) => attempt.interrupt('timeout'))
     this.graces = new TimerHeap(context.clock, (attempt) => attempt.abandon())
     this.recheckPayloads = queue.backend.capabilities.durable

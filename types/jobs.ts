@@ -5,6 +5,7 @@ import type { Registry } from 'prom-client'
 import type { EnqueueResult } from './backend.ts'
 import type { DeadLetter, JobInfo, JobView } from './job.ts'
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
+import type { ScheduleOptions, ScheduleRule, ScheduleView } from './schedules.ts'
 import type { Service, ServiceOptions, ServiceStatus } from './services.ts'
 
 /** Open for declaration merging: job name to payload type. */
@@ -116,6 +117,8 @@ export interface JobsStatus {
   readonly queueDepth: number
   readonly inFlight: number
   readonly queues: Readonly<Record<string, QueueStatus>>
+  /** By name. */
+  readonly schedules: Readonly<Record<string, ScheduleView>>
   readonly services: Readonly<Record<string, ServiceStatus>>
 }
 
@@ -125,6 +128,17 @@ export interface DeadLetters {
   /** Runs a dead letter again, from its first attempt. False when there is none of that id. */
   retry (id: string): Promise<boolean>
   remove (id: string): Promise<boolean>
+}
+
+/** The schedules of this instance of the app: each instance has its own, and pauses its own. */
+export interface Schedules {
+  list (): ScheduleView[]
+  /** No tick from now on. Throws FST_JOBS_INVALID_OPTIONS when there is no schedule of that name, as the others do. */
+  pause (name: string): void
+  /** Ticks that came while it was paused are not made up for. */
+  resume (name: string): void
+  /** Enqueues a job at once, beside the rule; `overlap` does not hold it back. */
+  run (name: string): Promise<EnqueuedJob>
 }
 
 /** `fastify.jobs`. */
@@ -146,6 +160,16 @@ export interface Jobs {
 
   /** One round trip a queue; all or none where the backend can. */
   enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]>
+
+  /**
+   * Registers, before `ready`, a rule by which a job is enqueued again and again. The job must be defined before.
+   * Throws FST_JOBS_INVALID_OPTIONS; FST_JOBS_NOT_SUPPORTED when the queue's backend cannot do what it needs.
+   */
+  schedule<Payload> (name: string, rule: ScheduleRule, job: JobDefinition<Payload>, options?: ScheduleOptions<NoInfer<Payload>>): void
+  /** With an inline function, in memory only. `queue`: default 'default'. */
+  schedule (name: string, rule: ScheduleRule, job: DelegateHandler, options?: ScheduleOptions<undefined> & { queue?: string }): void
+  schedule<Name extends string> (name: string, rule: ScheduleRule, job: Name, options?: ScheduleOptions<PayloadOf<Name>>): void
+  readonly schedules: Schedules
 
   /**
    * Registers long-running background work before `ready`. Services start in this order and stop in reverse.

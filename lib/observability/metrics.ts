@@ -4,6 +4,7 @@ import type { ResolvedOptions } from '../options.ts'
 import type { Queue } from '../queue.ts'
 import type { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
+import type { ScheduleCounts } from '../schedules/schedule.ts'
 import type { HostedService } from '../services/hosted-service.ts'
 import { BUCKETS, type Buckets, type JobCounters } from './counters.ts'
 import { Publisher } from './publisher.ts'
@@ -46,6 +47,13 @@ const SERVICE_COUNTERS: readonly [name: string, help: string, value: (service: H
   ['service_restarts_total', 'Restarts of a service after a failure', ({ restarts }) => restarts]
 ]
 
+const SCHEDULE_COUNTERS: readonly [name: string, help: string, value: (counts: ScheduleCounts) => number][] = [
+  ['schedule_ticks_total', 'Ticks that enqueued a job', ({ ticks }) => ticks],
+  ['schedule_missed_total', 'Ticks that passed by while the process slept or its clock was set', ({ missed }) => missed],
+  ['schedule_skipped_total', 'Ticks left out since the run before had not finished', ({ skipped }) => skipped],
+  ['schedule_failed_total', 'Times that a tick could not be enqueued', ({ failed }) => failed]
+]
+
 /** Publishes what the runtime counts. */
 export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptions['metrics'], false>): Published {
   const registry = options.registry ?? new Registry()
@@ -68,6 +76,7 @@ export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptio
   }
   for (const [name, help, value] of HISTOGRAMS) publisher.add(name, (full) => new BucketsHistogram(full, help, runtime, value))
   publishServices(publisher, runtime)
+  publishSchedules(publisher, runtime)
   // A registry that another app has given its process metrics needs no second set.
   if (options.defaultMetrics && registry.getSingleMetric(PROCESS_METRIC) === undefined) {
     publisher.include((register) => collectDefaultMetrics({ register }))
@@ -82,6 +91,14 @@ function publishServices (publisher: Publisher, { services }: Runtime): void {
   for (const [name, help, value] of SERVICE_COUNTERS) {
     publisher.counter(name, help, ['service'], () => Array.from(services.all(), (service) => [{ service: service.name }, value(service)]))
   }
+}
+
+function publishSchedules (publisher: Publisher, { scheduler }: Runtime): void {
+  for (const [name, help, value] of SCHEDULE_COUNTERS) {
+    publisher.counter(name, help, ['schedule'], () => Array.from(scheduler.all(), ({ name, counts }) => [{ schedule: name }, value(counts)]))
+  }
+  publisher.gauge('schedule_last_success_timestamp_seconds', 'When a job of the schedule last succeeded in this instance', ['schedule'], () =>
+    scheduler.list().flatMap(({ name, lastSuccess }) => lastSuccess === undefined ? [] : [[{ schedule: name }, lastSuccess / 1000]]))
 }
 
 /** One question to a backend for all the gauges of a scrape: prom-client collects them at the same time. */

@@ -9,6 +9,8 @@ const forbidden = problem('Not authorized')
 const notFound = problem('There is none of that name or id')
 const done = { description: 'Done', type: 'null' }
 const id = { type: 'object', properties: { id: text }, required: ['id'] }
+const schedule = { type: 'object', properties: { schedule: text }, required: ['schedule'] }
+const enqueued = { description: 'Enqueued', type: 'object', properties: { jobId: text } }
 const queue = { type: 'object', properties: { queue: text }, required: ['queue'] }
 
 const listSchema = {
@@ -45,7 +47,7 @@ const listSchema = {
 
 /** `<prefix>/admin/…`, every route of it behind `authorize`. */
 export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { prefix, authorize, readOnly }: NonNullable<ResolvedOptions['admin']>): void {
-  const { inspection } = runtime
+  const { inspection, scheduler } = runtime
 
   function queueNamed (name: string) {
     return runtime.queues.find((one) => one.name === name)
@@ -66,6 +68,8 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
     if (readOnly) return
 
     const ofId = (summary: string) => ({ schema: { summary, tags, params: id, response: { 204: done, 403: forbidden, 404: notFound } } })
+    const ofSchedule = (summary: string, success: object = { 204: done }) =>
+      ({ schema: { summary, tags, params: schedule, response: { ...success, 403: forbidden, 404: notFound } } })
     const ofQueue = (summary: string) => ({ schema: { summary, tags, params: queue, response: { 204: done, 403: forbidden, 404: notFound } } })
 
     admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', ofId('Run a dead letter again'), async ({ params }, reply) =>
@@ -83,7 +87,19 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
         instance.jobs[verb](params.queue)
         return reply.code(204).send()
       })
+
+      admin.post<{ Params: { schedule: string } }>(`/schedules/:schedule/${verb}`, ofSchedule(`${verb} a schedule`), async ({ params }, reply) => {
+        if (!scheduler.has(params.schedule)) return missing(reply, 'schedule', params.schedule)
+        scheduler[verb](params.schedule)
+        return reply.code(204).send()
+      })
     }
+
+    admin.post<{ Params: { schedule: string } }>('/schedules/:schedule/run', ofSchedule('Run the job of a schedule now', { 202: enqueued }), async ({ params }, reply) => {
+      if (!scheduler.has(params.schedule)) return missing(reply, 'schedule', params.schedule)
+      const { id } = await scheduler.run(params.schedule)
+      return reply.code(202).send({ jobId: id })
+    })
   }
 
   instance.register(routes, { prefix })

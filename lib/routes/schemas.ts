@@ -22,6 +22,6 @@ export function isoTimes ({ enqueuedAt, runAt, startedAt, finishedAt }: JobView)
   return { enqueuedAt: iso(enqueuedAt), runAt: iso(runAt), startedAt: iso(startedAt), finishedAt: iso(finishedAt) }
 }
 
-function iso (milliseconds: number | undefined): string | undefined {
+export function iso (milliseconds: number | undefined): string | undefined {
   return milliseconds === undefined ? undefined : new Date(Math.min(milliseconds, LAST_DATE)).toISOString()
 }

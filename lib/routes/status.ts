@@ -1,11 +1,28 @@
 import type { FastifyInstance } from 'fastify'
+import type { ScheduleView } from '../../types/schedules.ts'
 import type { Runtime } from '../runtime.ts'
-import { boolean, integer, isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
+import { boolean, integer, iso, isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
 
 const queueStatus = {
   type: 'object',
   properties: {
     capacity: integer, concurrency: integer, paused: boolean, queueDepth: integer, delayed: integer, inFlight: integer, deadLetters: integer
+  }
+}
+
+const scheduleStatus = {
+  type: 'object',
+  properties: {
+    job: text,
+    queue: text,
+    every: integer,
+    cron: text,
+    timezone: text,
+    paused: boolean,
+    nextRun: time,
+    lastRun: { ...time, description: 'The last tick that was enqueued' },
+    lastJobId: text,
+    lastSuccess: time
   }
 }
 
@@ -31,6 +48,7 @@ const statusSchema = {
         queueDepth: integer,
         inFlight: integer,
         queues: { type: 'object', additionalProperties: queueStatus },
+        schedules: { type: 'object', additionalProperties: scheduleStatus },
         services: { type: 'object', additionalProperties: serviceStatus }
       }
     }
@@ -67,11 +85,23 @@ const jobSchema = {
 
 /** `GET <prefix>/status` and `GET <prefix>/:id`. */
 export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string): void {
-  instance.get(`${prefix}/status`, { schema: statusSchema }, () => runtime.inspection.status())
+  instance.get(`${prefix}/status`, { schema: statusSchema }, async () => {
+    const status = await runtime.inspection.status()
+    return { ...status, schedules: mapValues(status.schedules, withIsoTimes) }
+  })
 
   instance.get<{ Params: { id: string } }>(`${prefix}/:id`, { schema: jobSchema }, async (request, reply) => {
     const job = await runtime.inspection.get(request.params.id)
     if (job === undefined) return sendNotFound(reply, `There is no job '${request.params.id}', or it ended too long ago`)
     return { ...job, ...isoTimes(job), error: job.error?.message }
   })
+}
+
+function withIsoTimes (schedule: ScheduleView) {
+  const { nextRun, lastRun, lastSuccess } = schedule
+  return { ...schedule, nextRun: iso(nextRun), lastRun: iso(lastRun), lastSuccess: iso(lastSuccess) }
+}
+
+function mapValues<Value, Result> (record: Readonly<Record<string, Value>>, change: (value: Value) => Result): Record<string, Result> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
 }

@@ -47,4 +47,57 @@ export class ManualClock implements Clock {
     this.#elapsed = end
     await turns()
   }
+
+  /** Lets `milliseconds` pass while the process sleeps: no timer fires before the end. */
+  async sleep (milliseconds: number): Promise<void> {
+    await turns()
+    this.#elapsed += milliseconds
+    await this.advance(0)
+  }
+
+  /** Sets the wall clock forward, or back. */
+  jump (milliseconds: number): void {
+    this.epoch += milliseconds
+  }
+}
+
+/** The same time on another machine, whose wall clock is `skew` milliseconds ahead; it can be stopped and continued as a process can. */
+export class SkewedClock implements Clock {
+  readonly #clock: ManualClock
+  #held: (() => void)[] | undefined
+  skew: number
+
+  constructor (clock: ManualClock, skew: number) {
+    this.#clock = clock
+    this.skew = skew
+  }
+
+  now (): number {
+    return this.#clock.now() + this.skew
+  }
+
+  monotonic (): number {
+    return this.#clock.monotonic()
+  }
+
+  setTimeout (callback: () => void, delay: number): unknown {
+    return this.#clock.setTimeout(() => {
+      if (this.#held === undefined) callback()
+      else this.#held.push(callback)
+    }, delay)
+  }
+
+  clearTimeout (timeout: unknown): void {
+    this.#clock.clearTimeout(timeout)
+  }
+
+  stop (): void {
+    this.#held ??= []
+  }
+
+  continue (): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const callback of held) callback()
+  }
 }

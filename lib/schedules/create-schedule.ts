@@ -1,0 +1,131 @@
+import type { ScheduledTick } from '../../types/job.ts'
+import type { DelegateHandler, EnqueuedJob, JobDefinition } from '../../types/jobs.ts'
+import type { EnqueueOptions } from '../../types/options.ts'
+import type { ScheduleOptions, ScheduleRule } from '../../types/schedules.ts'
+import { describe, InvalidOptionsError, kindOf, NotSerializableError, NotSupportedError, toError } from '../errors.ts'
+import { logError } from '../log-error.ts'
+import { checkScheduleOptions, checkScheduleRule } from '../options.ts'
+import type { Queue } from '../queue.ts'
+import { Definition } from '../registry.ts'
+import type { Runtime } from '../runtime.ts'
+import { checkName } from '../validation.ts'
+import { CronRule, cronProblem, MAX_PATTERN_LENGTH } from './cron.ts'
+import { EveryRule } from './every.ts'
+import { BoundedRule, type Rule } from './rule.ts'
+import { Schedule, type ScheduleHost } from './schedule.ts'
+
+type GivenOptions = ScheduleOptions & { queue?: string }
+
+/** What a tick enqueues. */
+interface Target {
+  readonly job: string
+  readonly queue: Queue
+  enqueue (options: EnqueueOptions, tick: ScheduledTick): Promise<EnqueuedJob>
+}
+
+/** Checks all that can be checked before the first tick comes. Throws FST_JOBS_INVALID_OPTIONS, _NOT_SUPPORTED or _NOT_SERIALIZABLE. */
+export function createSchedule (runtime: Runtime, name: string, rule: ScheduleRule, job: string | JobDefinition | DelegateHandler, options: GivenOptions = {}): Schedule {
+  checkName(name, 'schedule name')
+  const subject = `schedule '${name}'`
+  const { scheduler, clock } = runtime
+  if (!scheduler.isOpen) throw new InvalidOptionsError(`${subject}: it came after 'ready'; register schedules while plugins are registered`)
+  if (scheduler.has(name)) throw new InvalidOptionsError(`${subject}: there is one of that name already`)
+  checkScheduleOptions(options, subject)
+  const { start, end } = bounds(options, subject)
+  const described = describeRule(rule, subject, clock.now())
+  const target = typeof job === 'function' ? delegateTarget(runtime, name, job, options) : jobTarget(runtime, subject, job, options)
+  checkCapabilities(target.queue, options)
+  const shared = target.queue.backend.capabilities.durable
+  const createRule = (startOfApp: number): Rule => {
+    const plain = described.every === undefined
+      ? new CronRule(described.cron, described.timezone)
+      : new EveryRule(described.every, Number(options.startAt ?? (shared ? 0 : startOfApp)))
+    return start === undefined && end === undefined ? plain : new BoundedRule(plain, start ?? -Infinity, end ?? Infinity)
+  }
+  return new Schedule(name, { job: target.job, queue: target.queue.name, ...described }, createRule, options, hostOf(runtime, name, target, shared))
+}
+
+function hostOf (runtime: Runtime, name: string, { queue, enqueue }: Target, shared: boolean): ScheduleHost {
+  const log = runtime.log.child({ schedule: name })
+  return {
+    enqueue,
+    shared,
+    async isUnfinished (id) {
+      const { state } = await queue.backend.find!(id) ?? {}
+      return state === 'waiting' || state === 'delayed' || state === 'active'
+    },
+    onHandled: runtime.scheduler.wake,
+    onMissed: (missed) => log.warn({ missed }, 'ticks passed by while the process slept or its clock was set'),
+    onFailed: (error, tick) => logError(log, 'error', error, { tick }, 'a tick could not be enqueued, it is tried again')
+  }
+}
+
+function bounds ({ startAt, endAt }: ScheduleOptions, subject: string): { start: number | undefined, end: number | undefined } {
+  for (const [option, value] of Object.entries({ startAt, endAt })) {
+    if (value !== undefined && Number.isNaN(Number(value))) throw new InvalidOptionsError(`${subject}: option '${option}' is an invalid Date`)
+  }
+  if (startAt !== undefined && endAt !== undefined && Number(endAt) < Number(startAt)) throw new InvalidOptionsError(`${subject}: option 'endAt' is before 'startAt'`)
+  return { start: startAt === undefined ? undefined : Number(startAt), end: endAt === undefined ? undefined : Number(endAt) }
+}
+
+type DescribedRule = { readonly every: number } | { readonly every?: undefined, readonly cron: string, readonly timezone: string }
+
+function describeRule (rule: ScheduleRule, subject: string, now: number): DescribedRule {
+  if (typeof rule !== 'object' || rule === null) throw new InvalidOptionsError(`${subject}: the rule must be { every } or { cron, timezone }, got ${describe(rule)}`)
+  checkScheduleRule(rule, `rule of ${subject}`)
+  const { every, cron, timezone } = rule
+  if ((every === undefined) === (cron === undefined)) throw new InvalidOptionsError(`${subject}: the rule must have 'every' or 'cron', ${every === undefined ? 'it has neither' : 'not both'}`)
+  if (every !== undefined) {
+    if (timezone !== undefined) throw new InvalidOptionsError(`${subject}: 'timezone' goes with 'cron', not with 'every'`)
+    return { every }
+  }
+  if (cron!.length > MAX_PATTERN_LENGTH) throw new InvalidOptionsError(`${subject}: the cron pattern has ${cron!.length} characters, more than ${MAX_PATTERN_LENGTH}`)
+  const described = { cron: cron!, timezone: timezone ?? 'UTC' }
+  const problem = cronProblem(described.cron, described.timezone, now)
+  if (problem !== undefined) throw new InvalidOptionsError(`${subject}: the cron pattern '${cron}' in time zone '${described.timezone}' cannot be used: ${problem}`)
+  return described
+}
+
+function jobTarget ({ registry, enqueuer, lifecycle }: Runtime, subject: string, job: string | JobDefinition, { payload, queue }: GivenOptions): Target {
+  const definition = job instanceof Definition ? job : typeof job === 'string' ? registry.find(job) : undefined
+  if (definition === undefined || registry.find(definition.name) !== definition) {
+    throw new InvalidOptionsError(`${subject}: ${typeof job === 'string' ? `there is no job '${job}'` : `the job must be a name, a definition or a function of this app, got ${kindOf(job)}`}; define the job before its schedule`)
+  }
+  if (queue !== undefined) throw new InvalidOptionsError(`${subject}: option 'queue' is for inline functions; job '${definition.name}' runs in queue '${definition.queue}'`)
+  const original = usablePayload(definition, payload, subject)
+  return {
+    job: definition.name,
+    queue: definition.lane,
+    // A copy each: no handler sees what another one did to it.
+    enqueue: async (options, tick) => enqueuer.enqueue(definition, structuredClone(original), { ...options, signal: lifecycle.stopping }, tick)
+  }
+}
+
+function usablePayload (definition: Definition, payload: unknown, subject: string): unknown {
+  try {
+    const copy = structuredClone(payload)
+    definition.checkPayload(copy)
+    return copy
+  } catch (error) {
+    throw new InvalidOptionsError(`${subject}: its payload cannot be used: ${toError(error).message}`, { cause: error })
+  }
+}
+
+function delegateTarget (runtime: Runtime, name: string, handler: DelegateHandler, { payload, queue = 'default' }: GivenOptions): Target {
+  if (payload !== undefined) throw new InvalidOptionsError(`schedule '${name}': option 'payload' is for defined jobs; an inline function gets none`)
+  const target = runtime.queue(queue)
+  if (!target.backend.capabilities.delegates) throw new NotSerializableError(name, target.backend.name, queue)
+  return {
+    job: 'delegate',
+    queue: target,
+    enqueue: async (options, tick) => runtime.enqueuer.enqueueDelegate(handler, target, { ...options, name, signal: runtime.lifecycle.stopping }, tick)
+  }
+}
+
+function checkCapabilities ({ name, backend }: Queue, { overlap, jitter = 0, priority }: ScheduleOptions): void {
+  const { unique, inspect, delay, priority: priorities } = backend.capabilities
+  if (!unique) throw new NotSupportedError(backend.name, name, 'schedules: it has no unique keys')
+  if (!inspect && overlap !== 'allow') throw new NotSupportedError(backend.name, name, "schedules with overlap: 'skip'; give overlap: 'allow'")
+  if (!delay && jitter > 0) throw new NotSupportedError(backend.name, name, "schedules with 'jitter'")
+  if (!priorities && priority !== undefined) throw new NotSupportedError(backend.name, name, "schedules with 'priority'")
+}

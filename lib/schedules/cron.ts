@@ -1,0 +1,48 @@
+import { Cron } from 'croner'
+import { toError } from '../errors.ts'
+import type { Rule } from './rule.ts'
+
+/** A longer pattern is no schedule that anybody wrote. */
+export const MAX_PATTERN_LENGTH = 256
+const MAX_COUNTED = 1000
+
+/**
+ * Ticks of a cron pattern, by croner, whose behaviour around clock changes is pinned by tests: a pattern with one time of day
+ * ticks at the end of the gap when that falls into the spring gap, and once when the autumn overlap repeats it; one with
+ * several times of day leaves out what falls into the gap, and ticks in both passes of the overlap.
+ */
+export class CronRule implements Rule {
+  readonly #cron: Cron
+
+  /** Throws an Error with the reason when the pattern or the time zone is wrong. */
+  constructor (pattern: string, timezone: string) {
+    this.#cron = new Cron(pattern, { timezone, mode: '5-or-6-parts', paused: true })
+  }
+
+  next (time: number): number | undefined {
+    return this.#cron.nextRun(new Date(time))?.getTime()
+  }
+
+  latest (time: number): number | undefined {
+    // croner looks strictly before its reference.
+    return this.#cron.previousRuns(1, new Date(time + 1))[0]?.getTime()
+  }
+
+  count (from: number, to: number): number {
+    let count = 0
+    for (let tick = this.next(from); tick !== undefined && tick <= to && count < MAX_COUNTED; tick = this.next(tick)) count++
+    return count
+  }
+}
+
+/** What is wrong with a pattern, in a sentence; undefined when it ticks some time after `now`. */
+export function cronProblem (pattern: string, timezone: string, now: number): string | undefined {
+  const fields = pattern.trim().split(/\s+/).length
+  // croner would take a date, and years.
+  if (fields !== 5 && fields !== 6 && !/^@\w+$/.test(pattern)) return `it must have five fields, or six with seconds, not ${fields}`
+  try {
+    return new CronRule(pattern, timezone).next(now) === undefined ? 'it never comes' : undefined
+  } catch (error) {
+    return toError(error).message
+  }
+}

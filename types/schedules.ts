@@ -1,0 +1,53 @@
+/** When a schedule ticks. */
+export type ScheduleRule =
+  /**
+   * Every so many milliseconds, an integer of 1 or more, without drift: the n-th tick is at start + n × every. The start is
+   * `startAt`; without it the start of the app, on a durable backend 1970-01-01T00:00Z, so that instances agree.
+   */
+  | { readonly every: number, readonly cron?: never, readonly timezone?: never }
+  /**
+   * A cron pattern of five or six fields (seconds first), at most 256 characters; day of month and weekday, when both are
+   * given, are alternatives. `timezone`: IANA name, default 'UTC'.
+   */
+  | { readonly cron: string, readonly timezone?: string, readonly every?: never }
+
+export interface ScheduleOptions<Payload = unknown> {
+  /** Payload of every job, copied for each; checked when the schedule is registered. */
+  payload?: Payload
+  /** As in an enqueue. */
+  priority?: number
+  /** What a tick does while the run before it waits, runs or is being retried. Default 'skip'. */
+  overlap?: 'skip' | 'allow'
+  /**
+   * What becomes of ticks that passed by more than a minute ago, since the process slept or its clock jumped: 'skip' waits for
+   * the next tick, 'runOnce' runs one job for all of them, at once. Default 'skip'.
+   */
+  missed?: 'skip' | 'runOnce'
+  /** Milliseconds by which each job is delayed at the most, at random. Default 0. */
+  jitter?: number
+  /** No tick before it. A Date or milliseconds since the epoch. */
+  startAt?: Date | number
+  /** No tick after it. A Date or milliseconds since the epoch. */
+  endAt?: Date | number
+  /** Also run when the app starts; on a durable backend for the latest tick, unless that has run. Default false. */
+  immediate?: boolean
+}
+
+/** A schedule as it stands. Times are milliseconds since the epoch. */
+export interface ScheduleView {
+  readonly name: string
+  /** The job's name; 'delegate' for an inline function. */
+  readonly job: string
+  readonly queue: string
+  readonly every?: number
+  readonly cron?: string
+  readonly timezone?: string
+  readonly paused: boolean
+  /** The next tick; absent when none comes, or while it is paused. */
+  readonly nextRun?: number
+  /** The tick that was enqueued last, by this instance or, as far as it knows, by another one. */
+  readonly lastRun?: number
+  readonly lastJobId?: string
+  /** When a job of this schedule last succeeded in this instance. */
+  readonly lastSuccess?: number
+}
