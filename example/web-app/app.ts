@@ -1,35 +1,62 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { asFunction } from 'awilix'
+import { asFunction, asValue } from 'awilix'
 import Fastify from 'fastify'
 import backgroundJobs from '../../lib/index.ts'
+import { openDatabase } from './database.ts'
+import { scheduleTokenCleanUp } from './jobs/clean-up-tokens.ts'
+import { scheduleDailyReport } from './jobs/daily-report.ts'
 import { defineFlakyReport } from './jobs/flaky-report.ts'
 import { defineMakeThumbnail } from './jobs/make-thumbnail.ts'
 import { defineSendEmail } from './jobs/send-email.ts'
 import { startMailServer } from './mail-server.ts'
 import { createMailer } from './mailer.ts'
+import { OrderBook } from './orders.ts'
+import { addOutbox } from './outbox.ts'
 import { mailRoutes } from './routes/mail.ts'
+import { orderRoutes } from './routes/orders.ts'
 import { reportRoutes } from './routes/reports.ts'
 import { thumbnailRoutes } from './routes/thumbnails.ts'
+import { tokenRoutes } from './routes/tokens.ts'
+import { addOrderListener } from './services/order-listener.ts'
+import { addOrderSync } from './services/order-sync.ts'
 
-export interface AppOptions { dataDir: string, smtpPort?: number, thumbnailDelay?: number, logger?: boolean }
+export interface AppOptions { dataDir: string, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: boolean }
 
-export async function buildApp ({ dataDir, smtpPort = 0, thumbnailDelay = 0, logger = false }: AppOptions) {
-  const uploads = join(dataDir, 'uploads')
-  const thumbnails = join(dataDir, 'thumbnails')
-  await Promise.all([uploads, thumbnails].map((folder) => mkdir(folder, { recursive: true })))
+export async function buildApp ({ dataDir, smtpPort = 0, orderPort = 0, syncEvery = 5000, thumbnailDelay = 0, logger = false }: AppOptions) {
+  const [uploads, thumbnails, inbox] = ['uploads', 'thumbnails', 'orders'].map((folder) => join(dataDir, folder)) as [string, string, string]
+  await Promise.all([uploads, thumbnails, inbox].map((folder) => mkdir(folder, { recursive: true })))
 
   const app = Fastify({ logger })
-  await app.register(backgroundJobs, { metrics: { path: '/metrics' }, health: { path: '/health' }, routes: { prefix: '/jobs' } })
+  await app.register(backgroundJobs, {
+    metrics: { path: '/metrics' },
+    health: { path: '/health' },
+    routes: { prefix: '/jobs' },
+    admin: { authorize: (request) => request.ip === '127.0.0.1' } // in earnest: your own sessions, tokens or roles
+  })
   const mailServer = await startMailServer(smtpPort)
   app.addHook('onClose', () => mailServer.close())
-  app.diContainer.register({ mailer: asFunction(() => createMailer(mailServer.port)).singleton() })
+  const database = join(dataDir, 'app.db')
+  const db = openDatabase(database)
+  app.addHook('onClose', () => db.close())
+  await addOutbox(app, database)
+  app.diContainer.register({
+    db: asValue(db),
+    mailer: asFunction(() => createMailer(mailServer.port)).singleton(),
+    orders: asFunction(() => new OrderBook(db, app.outbox)).singleton()
+  })
 
   defineSendEmail(app)
   defineMakeThumbnail(app, thumbnails, thumbnailDelay)
   defineFlakyReport(app)
+  scheduleTokenCleanUp(app)
+  scheduleDailyReport(app)
+  addOrderSync(app, inbox, syncEvery)
+  const orderListener = addOrderListener(app, orderPort)
   mailRoutes(app, mailServer)
   thumbnailRoutes(app, uploads, thumbnails)
   reportRoutes(app)
-  return app
+  orderRoutes(app)
+  tokenRoutes(app, db)
+  return { app, orderListener }
 }

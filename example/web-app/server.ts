@@ -1,14 +1,17 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildApp } from './app.ts'
 
-const { PORT = '3000', SMTP_PORT = '0', DATA_DIR, THUMBNAIL_DELAY_MS = '0' } = process.env
+const { PORT = '3000', SMTP_PORT = '0', ORDER_PORT = '3001', DATA_DIR, ORDER_SYNC_MS = '5000', THUMBNAIL_DELAY_MS = '0' } = process.env
 
 const dataDir = DATA_DIR ?? await mkdtemp(join(tmpdir(), 'background-jobs-'))
-const app = await buildApp({
+const { app, orderListener } = await buildApp({
   dataDir,
   smtpPort: Number(SMTP_PORT),
+  orderPort: Number(ORDER_PORT),
+  syncEvery: Number(ORDER_SYNC_MS),
   thumbnailDelay: Number(THUMBNAIL_DELAY_MS)
 })
 
@@ -19,6 +22,8 @@ for (const name of ['SIGTERM', 'SIGINT'] as const) {
   process.once(name, () => app.close().catch((error) => { console.error(error); process.exitCode = 1 }))
 }
 try {
+  await app.ready()
+  console.log(`cash desks: port ${(orderListener.address() as AddressInfo).port}`)
   console.log(`listening on ${await app.listen({ host: '127.0.0.1', port: Number(PORT) })}`)
 } catch (error) {
   console.error(error)

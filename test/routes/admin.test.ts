@@ -80,8 +80,29 @@ t.test('a job is cancelled, a queue is paused and resumed', async (t) => {
 
 const REQUESTS = [
   ['GET', '/dead-letters'], ['POST', '/dead-letters/x/retry'], ['DELETE', '/dead-letters/x'],
-  ['POST', '/jobs/x/cancel'], ['POST', '/queues/default/pause'], ['POST', '/queues/default/resume']
+  ['POST', '/jobs/x/cancel'], ['POST', '/queues/default/pause'], ['POST', '/queues/default/resume'],
+  ['POST', '/schedules/x/run'], ['POST', '/schedules/x/pause'], ['POST', '/schedules/x/resume']
 ] as const
+
+t.test('a schedule is run, paused and resumed', async (t) => {
+  const app = await buildApp(t, { admin: { authorize } })
+  let runs = 0
+  app.jobs.schedule('tick', { every: 3_600_000 }, async () => { runs++ })
+  await app.ready()
+  const post = async (path: string) => app.inject({ method: 'POST', url: `/jobs/admin/schedules/${path}`, headers: { 'x-role': 'admin' } })
+  const run = await post('tick/run')
+  t.equal(run.statusCode, 202)
+  await app.jobs.idle()
+  t.equal(runs, 1)
+  t.match(await app.jobs.get(run.json().jobId), { state: 'succeeded' })
+  t.equal((await post('tick/pause')).statusCode, 204)
+  t.match(app.jobs.schedules.list(), [{ paused: true }])
+  t.equal((await post('tick/resume')).statusCode, 204)
+  t.match(app.jobs.schedules.list(), [{ paused: false }])
+  for (const verb of ['run', 'pause', 'resume']) {
+    t.match((await post(`nothing/${verb}`)).json(), { statusCode: 404, message: "There is no schedule 'nothing'" })
+  }
+})
 
 t.test('authorize is asked first for every route; it refuses by throwing, replying or returning false', async (t) => {
   const refusals: [AdminOptions['authorize'], number][] = [
@@ -134,7 +155,8 @@ t.test('@fastify/swagger documents the admin routes', async (t) => {
   const found = Object.entries(paths).filter(([path]) => path.startsWith('/jobs/admin')).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`))
   t.same(found.sort(), [
     'delete /jobs/admin/dead-letters/{id}', 'get /jobs/admin/dead-letters', 'post /jobs/admin/dead-letters/{id}/retry',
-    'post /jobs/admin/jobs/{id}/cancel', 'post /jobs/admin/queues/{queue}/pause', 'post /jobs/admin/queues/{queue}/resume'
+    'post /jobs/admin/jobs/{id}/cancel', 'post /jobs/admin/queues/{queue}/pause', 'post /jobs/admin/queues/{queue}/resume',
+    'post /jobs/admin/schedules/{schedule}/pause', 'post /jobs/admin/schedules/{schedule}/resume', 'post /jobs/admin/schedules/{schedule}/run'
   ])
   t.same(Object.keys(paths['/jobs/admin/jobs/{id}/cancel']!.post!.responses), ['204', '403', '404'])
 })

@@ -23,8 +23,14 @@ interface Cluster {
   join (skew: number): Promise<Instance>
 }
 
+interface Settings {
+  handler? (tick: number): unknown
+  /** Finished jobs that the store remembers by id. */
+  history?: number
+}
+
 /** Several instances of one app on one store, each with a clock that is wrong by its skew. */
-async function cluster (t: Test, skews: readonly number[], rule: ScheduleRule, options: ScheduleOptions = {}, handler?: (tick: number) => unknown): Promise<Cluster> {
+async function cluster (t: Test, skews: readonly number[], rule: ScheduleRule, options: ScheduleOptions = {}, { handler, history }: Settings = {}): Promise<Cluster> {
   const clock = new ManualClock()
   const store = sharedStore(clock)
   const instances: Instance[] = []
@@ -34,7 +40,9 @@ async function cluster (t: Test, skews: readonly number[], rule: ScheduleRule, o
     const shared = store.connect()
     const skewed = new SkewedClock(clock, skew)
     t.teardown(() => app.close())
-    await app.register(backgroundJobs, { backend: shared.backend, clock: skewed, shutdown: { timeout: 0 } })
+    await app.register(backgroundJobs, {
+      backend: shared.backend, clock: skewed, queues: { default: { history } }, shutdown: { timeout: 0 }
+    })
     app.jobs.define('work', async (_payload, { job }) => {
       ran.push(job.schedule!.at)
       await handler?.(job.schedule!.at)
@@ -62,7 +70,7 @@ const SKEWS = [0, -4.3 * SECOND, 2.1 * SECOND, 7.9 * SECOND, -0.4 * SECOND]
 
 t.test('five instances whose clocks are seconds apart run each of 100 ticks once', async (t) => {
   for (const [rule, interval] of [[{ every: SECOND }, SECOND], [{ every: MINUTE }, MINUTE], [{ cron: '*/5 * * * * *' }, 5 * SECOND]] as const) {
-    const { clock, ran, instances } = await cluster(t, SKEWS.map((skew) => Math.min(skew, interval - 1)), rule)
+    const { clock, ran, instances } = await cluster(t, SKEWS.map((skew) => Math.min(skew, interval - 1)), rule, {}, { history: 0 })
     await clock.advance(100 * interval)
     // Those whose clocks are ahead begin with later ticks than the first, and end later.
     for (const { clock } of instances) clock.stop()
@@ -125,7 +133,7 @@ for (const missed of ['skip', 'runOnce'] as const) {
 }
 
 t.test('a job of a millisecond keeps its tick taken for late instances, up to a minute', async (t) => {
-  const { clock, ran } = await cluster(t, [0, -58 * SECOND], { every: SECOND })
+  const { clock, ran } = await cluster(t, [0, -58 * SECOND], { every: SECOND }, {}, { history: 0 })
   await clock.advance(3 * MINUTE)
   t.equal(new Set(ran).size, ran.length)
 })
@@ -135,11 +143,13 @@ t.test("overlap 'skip' sees the runs of other instances", async (t) => {
   let most = 0
   const gates = [deferred(), deferred(), deferred()]
   const started: number[] = []
-  const { clock, instances } = await cluster(t, [0, 3 * SECOND, 6 * SECOND], { every: MINUTE }, {}, async (tick) => {
-    most = Math.max(most, ++running)
-    started.push(tick)
-    await gates[started.length - 1]?.promise
-    running--
+  const { clock, instances } = await cluster(t, [0, 3 * SECOND, 6 * SECOND], { every: MINUTE }, {}, {
+    handler: async (tick) => {
+      most = Math.max(most, ++running)
+      started.push(tick)
+      await gates[started.length - 1]?.promise
+      running--
+    }
   })
   await clock.advance(3.5 * MINUTE)
   t.same(started, [clock.epoch + MINUTE])
@@ -156,7 +166,7 @@ t.test("overlap 'skip' sees the runs of other instances", async (t) => {
 t.test("overlap 'skip' sees a run that began before this instance was there, and one that it had left to another", async (t) => {
   const gate = deferred()
   t.teardown(() => gate.resolve())
-  const { clock, ran, join } = await cluster(t, [0], { every: MINUTE }, {}, () => gate.promise)
+  const { clock, ran, join } = await cluster(t, [0], { every: MINUTE }, {}, { handler: () => gate.promise })
   await clock.advance(MINUTE)
   t.equal(ran.length, 1)
   const late = await join(0)
