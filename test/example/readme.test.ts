@@ -47,18 +47,28 @@ t.test('the curl lines of the README answer what it says', async (t) => {
 })
 
 t.test("the README's first lines of code work", async (t) => {
-  const [code] = blocks('ts')
+  const [enqueues, works] = blocks('ts')
   const file = join(t.testdir(), 'readme.ts')
-  await writeFile(file, `${code!.replace("'fastify-background-jobs'", `'${join(root, 'lib/index.ts')}'`).replace('{ logger: true }', '')}
+  const code = `${enqueues}
     const { asValue } = await import('awilix')
-    const sent = []
-    app.diContainer.register({ mailer: asValue({ send: async (mail, { signal }) => { sent.push([mail, signal.aborted]) } }) })
+    const done = []
+    app.diContainer.register({
+      mailer: asValue({ send: async (mail, { signal }) => { done.push([mail, signal.aborted]) } }),
+      shop: asValue({ fetchOrders: async ({ signal }) => { done.push(['orders', signal.aborted]) } })
+    })
+    app.jobs.define('send-report', async () => { done.push('report') })
+    ${works}
     const { statusCode, headers } = await app.inject({ method: 'POST', url: '/send-email', payload: { to: 'ada@example.com' } })
     await app.jobs.idle()
     const { state } = (await app.inject(headers.location)).json()
-    console.log(JSON.stringify({ statusCode, sent, state }))
-    await app.close()`)
+    await app.jobs.schedules.run('nightly-report')
+    await app.jobs.idle()
+    console.log(JSON.stringify({ statusCode, done, state }))
+    await app.close()`
+  await writeFile(file, code.replaceAll("'fastify-background-jobs'", `'${join(root, 'lib/index.ts')}'`).replace('{ logger: true }', ''))
   t.teardown(() => rm(file, { force: true }))
   const { stdout } = await run(process.execPath, [file], { cwd: root, env: plainEnv })
-  t.same(JSON.parse(stdout), { statusCode: 202, sent: [[{ to: 'ada@example.com' }, false]], state: 'succeeded' })
+  const { statusCode, done, state } = JSON.parse(stdout)
+  t.match({ statusCode, state }, { statusCode: 202, state: 'succeeded' })
+  t.same(done.sort(), [['orders', false], [{ to: 'ada@example.com' }, false], 'report'].sort())
 })
