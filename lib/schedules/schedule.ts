@@ -144,7 +144,7 @@ export class Schedule {
     const tick = this.#rule.latest(now)!
     const passed = this.#rule.count(this.#handled, tick)
     const runs = this.#options.missed === 'runOnce' || now - tick <= GRACE
-    this.#handledUntil(runs ? tick - 1 : tick)
+    this.#handledUntil(tick)
     this.#miss(runs ? passed - 1 : passed)
     if (runs) this.#handle(tick, now)
   }
@@ -170,7 +170,6 @@ export class Schedule {
     try {
       if (this.#options.overlap !== 'allow' && await this.#isRunBefore(tick)) this.#skipped++
       else await this.#enqueue(tick)
-      this.#handledUntil(Math.max(tick, this.#handled))
     } catch (error) {
       if (this.#rule !== undefined) this.#fail(error, tick, now)
     }

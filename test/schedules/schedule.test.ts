@@ -108,6 +108,16 @@ t.test('a run that waits for its retry is unfinished, too', async (t) => {
   t.same(minutes(), [1, 1, 4, 5], 'tick 1 is retried at 3:30, ticks 2 and 3 are left out')
 })
 
+t.test('a tick asks about the run before, and no more about those that have finished', async (t) => {
+  const backend = memory()
+  const { find } = backend
+  let questions = 0
+  const asked = Object.assign(backend, { find: (id: string) => { questions++; return find!.call(backend, id) } })
+  const { clock } = await scheduled(t, { every: MINUTE }, {}, { backend: asked })
+  await clock.advance(20 * MINUTE)
+  t.equal(questions, 19)
+})
+
 t.test("overlap 'allow' enqueues every tick", async (t) => {
   const gate = deferred()
   t.teardown(() => gate.resolve())
