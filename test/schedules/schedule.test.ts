@@ -243,6 +243,13 @@ t.test('immediate stands for the latest tick of a cron pattern', async (t) => {
   t.same(runs.map(({ at }) => new Date(at).toISOString()), ['2025-12-31T02:00:00.000Z'])
 })
 
+t.test('immediate stands for the moment of the start where no tick has been yet', async (t) => {
+  const now = new ManualClock().now()
+  const { runs } = await scheduled(t, { cron: '0 2 * * *' }, { immediate: true, startAt: now - MINUTE })
+  await turns()
+  t.same(runs, [{ at: now, ranAt: now }])
+})
+
 t.test('immediate keeps to startAt and endAt', async (t) => {
   const now = new ManualClock().now()
   for (const options of [{ startAt: now + MINUTE }, { endAt: now - MINUTE }]) {
