@@ -13,6 +13,7 @@ export class Services {
   readonly #services = new Map<string, HostedService>()
   readonly #errors: Error[] = []
   #open = true
+  #stopped: Promise<void> | undefined
 
   constructor (host: HostedServiceHost) {
     this.#host = host
@@ -69,9 +70,14 @@ export class Services {
     for (const service of this.all()) service.abort()
   }
 
-  /** One after the other until it is late, then the rest at once. Never rejects. */
-  async stop (budget: Budget): Promise<void> {
+  /** One after the other until it is late, then the rest at once. The same promise whenever it is called. Never rejects. */
+  stop (budget: Budget): Promise<void> {
     this.#open = false
+    this.#stopped ??= this.#stop(budget)
+    return this.#stopped
+  }
+
+  async #stop (budget: Budget): Promise<void> {
     const late = budget.past(0)
     const stops: Promise<void>[] = []
     for (const service of [...this.all()].reverse()) {

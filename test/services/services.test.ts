@@ -155,6 +155,17 @@ t.test('whatever a start throws reaches the one who starts the app, synchronousl
   }
 })
 
+t.test('a stop that throws while a failed start is cleaned up is told by close, once', async (t) => {
+  const { app, events } = await observedApp(t)
+  const error = new Error('cannot stop')
+  app.jobs.service('first', resource('first', events))
+  app.jobs.service('stubborn', resource('stubborn', events, { stop: () => { throw error } }))
+  app.jobs.service('broken', { start: () => { throw new Error('cannot start') } })
+  await t.rejects(Promise.resolve(app.ready()), { message: 'cannot start' })
+  t.same(events, ['first started', 'stubborn started', 'first stopped'])
+  t.equal(await Promise.resolve(app.close()).catch((error: unknown) => error), error)
+})
+
 t.test('a stop that hangs while a failed start is cleaned up has the shutdown budget, not more', async (t) => {
   const { app, clock, events } = await observedApp(t)
   app.jobs.service('first', resource('first', events))
