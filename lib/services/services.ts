@@ -52,6 +52,8 @@ export class Services {
   async start (budget: () => Budget): Promise<void> {
     this.#open = false
     for (const service of this.all()) {
+      // A close does not wait longer for the start than the app's pluginTimeout.
+      if (this.#stopped !== undefined) return
       try {
         await service.start()
       } catch (thrown) {

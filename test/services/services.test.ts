@@ -185,6 +185,22 @@ t.test('a stop that hangs while a failed start is cleaned up has the shutdown bu
   t.equal(clock.pending, 0)
 })
 
+t.test('a start that outlasts pluginTimeout fails the start; what comes after it is never started', async (t) => {
+  const { app, events } = await observedApp(t, {}, { pluginTimeout: 200 })
+  const gate = deferred()
+  app.jobs.service('first', resource('first', events))
+  app.jobs.service('slow', resource('slow', events, { start: async () => { await gate.promise; events.push('slow started') } }))
+  app.jobs.service('after', resource('after', events, { run: () => { events.push('after ran') } }))
+  await t.rejects(Promise.resolve(app.ready()), { code: 'FST_ERR_HOOK_TIMEOUT' })
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  await closing
+  t.same(events, ['first started', 'slow started', 'slow stopped', 'first stopped'])
+  await turns(20)
+  t.equal(events.length, 4)
+})
+
 t.test('a start that hangs is told to stop by the close, and holds it within the budget', async (t) => {
   const { app, clock, events, lines } = await observedApp(t, {}, { pluginTimeout: 200 })
   app.jobs.service('first', resource('first', events))
