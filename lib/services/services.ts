@@ -1,7 +1,7 @@
 import type { Service, ServiceOptions, ServiceStatus } from '../../types/services.ts'
 import { ABORT_GRACE } from '../attempt.ts'
 import type { Budget } from '../budget.ts'
-import { InvalidOptionsError, kindOf } from '../errors.ts'
+import { InvalidOptionsError, kindOf, serializeError } from '../errors.ts'
 import { logError } from '../log-error.ts'
 import { checkService, checkServiceOptions } from '../options.ts'
 import { checkName } from '../validation.ts'
@@ -45,7 +45,7 @@ export class Services {
   get error (): Error | undefined {
     const fatal = Array.from(this.all(), (service) => service.fatal).filter((error) => error !== undefined)
     const errors = [...fatal, ...this.#errors]
-    return errors.length > 1 ? new AggregateError(errors, errors.map(({ message }) => message).join('; ')) : errors[0]
+    return errors.length > 1 ? new AggregateError(errors, errors.map((error) => serializeError(error).message).join('; ')) : errors[0]
   }
 
   /** Rejects with what a service's `start` threw, once those before it are stopped. */

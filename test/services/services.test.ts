@@ -287,6 +287,27 @@ t.test('a single error is told as it is', async (t) => {
   t.equal(await Promise.resolve(app.close()).catch((error: unknown) => error), error)
 })
 
+t.test('errors that cannot be read keep no service from stopping either', async (t) => {
+  const { app, events } = await observedApp(t)
+  const unreadable = (): Error => Object.defineProperties(new Error('no'), Object.fromEntries(
+    ['name', 'message', 'code', 'stack'].map((property) => [property, { get () { throw new Error('unreadable') } }])
+  ))
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  app.jobs.service('one', resource('one', events))
+  app.jobs.service('run', { run: async ({ sleep }) => { await sleep(Infinity); throw unreadable() } })
+  app.jobs.service('two', resource('two', events))
+  app.jobs.service('revoked', { run: async ({ sleep }) => { await sleep(Infinity); throw proxy } })
+  app.jobs.service('stop', { start () {}, stop () { throw unreadable() } })
+  app.jobs.service('null', { start () {}, stop () { throw null } }) // eslint-disable-line no-throw-literal
+  await app.ready()
+  await turns()
+  const error: AggregateError = await Promise.resolve(app.close()).catch((error) => error)
+  t.ok(error instanceof AggregateError)
+  t.equal(error.errors.length, 4)
+  t.same(events.slice(-2), ['two stopped', 'one stopped'])
+})
+
 t.test('one that does not end holds those registered before it, until the budget ends; then all the rest are told at once', async (t) => {
   const { app, clock, events, lines } = await observedApp(t)
   const told = (name: string): Service['run'] => async ({ sleep }) => { await sleep(Infinity); events.push(`${name} told`) }
