@@ -21,6 +21,7 @@ export interface HostedServiceHost extends ServiceHost {
 export class HostedService {
   readonly name: string
   readonly #service: Service
+  readonly #hasRun: boolean
   readonly #host: HostedServiceHost
   readonly #onFailure: NonNullable<ServiceOptions['onFailure']>
   readonly #limit: number
@@ -40,6 +41,7 @@ export class HostedService {
   constructor (name: string, service: Service, { onFailure = 'ignore', restart = {} }: ServiceOptions, host: HostedServiceHost) {
     this.name = name
     this.#service = service
+    this.#hasRun = service.run !== undefined
     this.#host = host
     this.#onFailure = onFailure
     this.#limit = restart.limit ?? 5
@@ -77,7 +79,7 @@ export class HostedService {
 
   /** Begins the service's loop, in a turn of its own. */
   run (): void {
-    if (this.#service.run !== undefined && this.#state === 'running') this.#running = this.#runUntilItEnds()
+    if (this.#hasRun && this.#state === 'running') this.#running = this.#runUntilItEnds()
   }
 
   /** Aborts its signal and does not wait. */

@@ -308,6 +308,21 @@ t.test('errors that cannot be read keep no service from stopping either', async 
   t.same(events.slice(-2), ['two stopped', 'one stopped'])
 })
 
+t.test('a property that cannot be read twice fails its service, not the others', async (t) => {
+  const { app } = await observedApp(t)
+  let reads = 0
+  const moody = { get run () { if (++reads > 3) throw new Error('not now'); return async () => {} } }
+  let ran = false
+  app.jobs.service('moody', moody)
+  app.jobs.service('next', { run () { ran = true } })
+  reads = 3
+  await app.ready()
+  await turns()
+  t.match((await app.jobs.status()).services, { moody: { state: 'failed' }, next: { state: 'completed' } })
+  t.ok(ran)
+  t.throws(() => app.jobs.service('never', { get run (): never { throw new Error('unreadable') } }))
+})
+
 t.test('one that does not end holds those registered before it, until the budget ends; then all the rest are told at once', async (t) => {
   const { app, clock, events, lines } = await observedApp(t)
   const told = (name: string): Service['run'] => async ({ sleep }) => { await sleep(Infinity); events.push(`${name} told`) }
