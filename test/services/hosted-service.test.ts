@@ -384,6 +384,23 @@ t.test("a disposer that throws is logged under the service's name, and harmless"
   t.match(lines, [{ level: 50, service: 'tail', err: { message: 'broken disposer' } }])
 })
 
+t.test('a disposer that never settles hides no failure: after ten seconds the service goes on without it', async (t) => {
+  let runs = 0
+  const run: Service['run'] = async ({ diScope }) => {
+    runs++
+    diScope.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => new Promise<void>(() => {}) }) })
+    diScope.resolve('thing')
+    throw new Error('no')
+  }
+  const { clock, lines, status } = await hosted(t, { run }, { onFailure: 'restart', restart: { limit: 1, backoff: () => 10 } })
+  await clock.advance(10_000)
+  t.same(await status(), { state: 'restarting', restarts: 1 })
+  await clock.advance(10_010)
+  t.same(await status(), { state: 'failed', restarts: 1 })
+  t.equal(runs, 2)
+  t.match(lines.map(({ msg }) => msg), [/took longer than 10000 ms/, /will be restarted/, /took longer than 10000 ms/, /not restarted/])
+})
+
 t.test('a service whose run blocks nothing and reads nothing costs no scope and no logger', async (t) => {
   const app = await buildApp(t)
   let scopes = 0
