@@ -17,6 +17,12 @@ export interface HostedServiceHost extends ServiceHost {
   closeApp (): void
 }
 
+/** How a run failed. A close may begin while its scope is disposed: that makes it no failure of the close. */
+interface Failure {
+  readonly error: Error
+  readonly whileStopping: boolean
+}
+
 /** One service, from its start to its stop. */
 export class HostedService {
   readonly name: string
@@ -138,18 +144,19 @@ export class HostedService {
     await setImmediate()
     for (let inARow = 0; !signal.aborted; inARow++) {
       const startedAt = this.#host.clock.monotonic()
-      const error = await this.#runOnce()
-      if (error === undefined || signal.aborted) return error
+      const failure = await this.#runOnce()
+      if (failure === undefined || failure.whileStopping) return failure?.error
+      const { error } = failure
       this.#failures++
       if (this.#host.clock.monotonic() - startedAt >= STABLE_AFTER) inARow = 0
-      if (this.#onFailure !== 'restart' || inARow >= this.#limit) return this.#fail(error)
+      if (this.#onFailure !== 'restart' || inARow >= this.#limit || signal.aborted) return this.#fail(error)
       await this.#pause(error, inARow + 1)
     }
     return undefined
   }
 
   /** What the service threw, unless it did so because it was told to stop. */
-  async #runOnce (): Promise<Error | undefined> {
+  async #runOnce (): Promise<Failure | undefined> {
     const { signal } = this.#controller
     const context = this.#newContext()
     try {
@@ -157,7 +164,7 @@ export class HostedService {
       if (!signal.aborted) this.#complete()
       return undefined
     } catch (thrown) {
-      return isStopReason(thrown, signal) ? undefined : toError(thrown)
+      return isStopReason(thrown, signal) ? undefined : { error: toError(thrown), whileStopping: signal.aborted }
     } finally {
       await context.end()
     }

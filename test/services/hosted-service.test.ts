@@ -401,7 +401,25 @@ t.test('a disposer that never settles hides no failure: after ten seconds the se
   t.match(lines.map(({ msg }) => msg), [/took longer than 10000 ms/, /will be restarted/, /took longer than 10000 ms/, /not restarted/])
 })
 
-t.test('a service whose run blocks nothing and reads nothing costs no scope and no logger', async (t) => {
+t.test('a failure before the close is none of the close, although the scope is disposed only then', async (t) => {
+  for (const onFailure of ['ignore', 'restart'] as const) {
+    const release = deferred()
+    const run: Service['run'] = async ({ diScope }) => {
+      diScope.register({ thing: asFunction(() => ({}), { lifetime: 'SCOPED', dispose: () => release.promise }) })
+      diScope.resolve('thing')
+      throw new Error('no')
+    }
+    const { app, lines, status } = await hosted(t, { run }, { onFailure })
+    const closing = app.close()
+    await turns(20)
+    release.resolve()
+    await closing
+    t.same(await status(), { state: 'failed', restarts: 0 })
+    t.match(lines, [{ service: 'tail', err: { message: 'no' }, msg: 'the service failed and is not restarted' }])
+  }
+})
+
+t.test('a service that does not touch its scope has none', async (t) => {
   const app = await buildApp(t)
   let scopes = 0
   const { createScope } = app.diContainer
