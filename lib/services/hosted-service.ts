@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../types/backend.ts'
 import type { BackoffFunction } from '../../types/options.ts'
@@ -53,6 +54,8 @@ export class HostedService {
     this.#limit = restart.limit ?? 5
     this.#backoff = backoffFunction(typeof restart.backoff === 'function' ? restart.backoff : { delay: 1000, ...restart.backoff })
     this.#context = this.#newContext()
+    // Node 20 takes more than ten sleeps at once for a leak.
+    setMaxListeners(0, this.#controller.signal)
   }
 
   get state (): ServiceState {

@@ -84,20 +84,6 @@ t.test('a hundred thousand sleeps leave no listener and no memory behind', async
   t.equal(host.sleepers.size, 0)
 })
 
-t.test('a thousand sleeps at once warn of no leak, and are woken by one abort', async (t) => {
-  const warnings: Error[] = []
-  const onWarning = (warning: Error): void => { warnings.push(warning) }
-  process.on('warning', onWarning)
-  t.teardown(() => process.off('warning', onWarning))
-  const { context, controller } = fixture()
-  const sleeping = Array.from({ length: 1000 }, () => context.sleep(60_000))
-  controller.abort()
-  await Promise.all(sleeping)
-  t.equal(await now(Promise.resolve()), undefined)
-  t.same(warnings, [])
-  t.equal(getEventListeners(controller.signal, 'abort').length, 0)
-})
-
 t.test('scope and logger are made when they are first touched, once', async (t) => {
   let scopes = 0
   const { context, lines } = fixture({ createScope: () => { scopes++; return createContainer() } })

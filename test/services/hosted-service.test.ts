@@ -97,6 +97,19 @@ t.test('a loop that throws something else when it is told to stop is an error of
   }
 })
 
+t.test('a loop may sleep a thousand times at once without a warning of a leak, and one abort wakes all', async (t) => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error): void => { warnings.push(warning) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const { app, status } = await hosted(t, { run: async ({ sleep }) => { await Promise.all(Array.from({ length: 1000 }, () => sleep(60_000))) } })
+  t.same(await status(), { state: 'running', restarts: 0 })
+  await app.close()
+  await turns()
+  t.same(await status(), { state: 'stopped', restarts: 0 })
+  t.same(warnings, [])
+})
+
 t.test('states: registered, starting, running, stopping, stopped', async (t) => {
   const [starting, ending] = [deferred(), deferred()]
   const app = await buildApp(t)
