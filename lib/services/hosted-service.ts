@@ -162,15 +162,15 @@ export class HostedService {
   async #runOnce (): Promise<Failure | undefined> {
     const { signal } = this.#controller
     const context = this.#newContext()
+    let failure: Failure | undefined
     try {
       await this.#service.run!(context)
       if (!signal.aborted) this.#complete()
-      return undefined
     } catch (thrown) {
-      return isStopReason(thrown, signal) ? undefined : { error: toError(thrown), whileStopping: signal.aborted }
-    } finally {
-      await context.end()
+      if (!isStopReason(thrown, signal)) failure = { error: toError(thrown), whileStopping: signal.aborted }
     }
+    await context.end()
+    return failure
   }
 
   #complete (): void {
