@@ -15,8 +15,8 @@ import type { Timer, TimerHeap } from './timer-heap.ts'
 /** Milliseconds that a handler has to settle after its signal aborted, before it is left to itself. */
 export const ABORT_GRACE = 750
 
-/** Milliseconds that the disposers of a scope have, before their attempt's slot goes on without them. */
-const DISPOSAL_GRACE = 10_000
+/** Milliseconds that the disposers of a scope have, before their attempt's slot or their service goes on without them. */
+export const DISPOSAL_GRACE = 10_000
 
 export type Interruption = 'timeout' | 'cancelled' | 'stopping' | 'leaseLost'
 

@@ -48,7 +48,7 @@ function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
   instance.addHook('onReady', async () => {
     await lifecycle.start()
     // Whoever waits for the app to be ready is not kept waiting by a loop; an app that does not get ready runs none.
-    instance.ready().then(() => services.run(), () => {})
+    rootOf(instance).ready().then(() => services.run(), () => {})
   })
   instance.addHook('preClose', async () => {
     lifecycle.stop()
@@ -60,6 +60,12 @@ function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
   instance.addHook('onClose', async () => {
     await lifecycle.drain().finally(() => retryAfter.end())
   })
+}
+
+/** The app itself: below it `ready` is avvio's, which takes the process down when it is called while the app gets ready. */
+function rootOf (instance: FastifyInstance): FastifyInstance {
+  const parent = Object.getPrototypeOf(instance) as object
+  return 'ready' in parent ? rootOf(parent as FastifyInstance) : instance
 }
 
 function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health, metrics, routes }: ResolvedOptions): void {

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import backgroundJobs, { memory, type BackgroundJobsOptions, type JobContext } from '../lib/index.ts'
 import { Lifecycle, type LifecycleContext } from '../lib/lifecycle.ts'
-import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
+import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { parseExposition, type Exposition } from './helpers/prometheus.ts'
 
@@ -27,12 +27,6 @@ async function observedApp (t: Test, options: BackgroundJobsOptions = {}): Promi
   let text = ''
   app.addHook('onClose', async () => { text = await registry.metrics() })
   return { app, clock, lines, metrics: () => parseExposition(text) }
-}
-
-/** Settles with 'pending' when the promise has not settled by now. */
-async function now<T> (promise: Promise<T>): Promise<T | 'pending'> {
-  await turns(20)
-  return Promise.race([promise, turns(1).then((): 'pending' => 'pending')])
 }
 
 function untilAborted ({ signal }: JobContext): Promise<never> {

@@ -1,12 +1,13 @@
 import { asFunction, type AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ServiceContext } from '../../types/services.ts'
+import { DISPOSAL_GRACE } from '../attempt.ts'
 import { describe, InvalidOptionsError } from '../errors.ts'
 import { logError } from '../log-error.ts'
 import type { TimerHeap } from '../timer-heap.ts'
 
 export interface ServiceHost {
-  /** Services that sleep: what wakes each. */
+  /** What wakes each service that sleeps, or waits for its scope. */
   readonly sleepers: TimerHeap<() => void>
   readonly log: FastifyBaseLogger
   createScope (): AwilixContainer
@@ -53,9 +54,21 @@ export class RunContext implements ServiceContext {
     })
   }
 
-  /** Never rejects. */
+  /** Disposes the scope, and waits for that, though not for ever. Never rejects. */
   async end (): Promise<void> {
-    if (this.#scope !== undefined) await disposeScope(this.#scope, this.log)
+    const scope = this.#scope
+    if (scope === undefined) return
+    const { sleepers } = this.#host
+    await new Promise<void>((resolve) => {
+      const grace = sleepers.add(DISPOSAL_GRACE, () => {
+        this.log.error(`disposing the service's scope took longer than ${DISPOSAL_GRACE} ms and is left to itself`)
+        resolve()
+      })
+      disposeScope(scope, this.log).then(() => {
+        sleepers.remove(grace)
+        resolve()
+      })
+    })
   }
 }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../types/backend.ts'
 import type { BackoffFunction } from '../../types/options.ts'
@@ -17,10 +18,17 @@ export interface HostedServiceHost extends ServiceHost {
   closeApp (): void
 }
 
+/** How a run failed. A close may begin while its scope is disposed: that makes it no failure of the close. */
+interface Failure {
+  readonly error: Error
+  readonly whileStopping: boolean
+}
+
 /** One service, from its start to its stop. */
 export class HostedService {
   readonly name: string
   readonly #service: Service
+  readonly #hasRun: boolean
   readonly #host: HostedServiceHost
   readonly #onFailure: NonNullable<ServiceOptions['onFailure']>
   readonly #limit: number
@@ -40,11 +48,14 @@ export class HostedService {
   constructor (name: string, service: Service, { onFailure = 'ignore', restart = {} }: ServiceOptions, host: HostedServiceHost) {
     this.name = name
     this.#service = service
+    this.#hasRun = service.run !== undefined
     this.#host = host
     this.#onFailure = onFailure
     this.#limit = restart.limit ?? 5
     this.#backoff = backoffFunction(typeof restart.backoff === 'function' ? restart.backoff : { delay: 1000, ...restart.backoff })
     this.#context = this.#newContext()
+    // Node 20 takes more than ten sleeps at once for a leak.
+    setMaxListeners(0, this.#controller.signal)
   }
 
   get state (): ServiceState {
@@ -77,7 +88,7 @@ export class HostedService {
 
   /** Begins the service's loop, in a turn of its own. */
   run (): void {
-    if (this.#service.run !== undefined && this.#state === 'running') this.#running = this.#runUntilItEnds()
+    if (this.#hasRun && this.#state === 'running') this.#running = this.#runUntilItEnds()
   }
 
   /** Aborts its signal and does not wait. */
@@ -136,29 +147,30 @@ export class HostedService {
     await setImmediate()
     for (let inARow = 0; !signal.aborted; inARow++) {
       const startedAt = this.#host.clock.monotonic()
-      const error = await this.#runOnce()
-      if (error === undefined || signal.aborted) return error
+      const failure = await this.#runOnce()
+      if (failure === undefined || failure.whileStopping) return failure?.error
+      const { error } = failure
       this.#failures++
       if (this.#host.clock.monotonic() - startedAt >= STABLE_AFTER) inARow = 0
-      if (this.#onFailure !== 'restart' || inARow >= this.#limit) return this.#fail(error)
+      if (this.#onFailure !== 'restart' || inARow >= this.#limit || signal.aborted) return this.#fail(error)
       await this.#pause(error, inARow + 1)
     }
     return undefined
   }
 
   /** What the service threw, unless it did so because it was told to stop. */
-  async #runOnce (): Promise<Error | undefined> {
+  async #runOnce (): Promise<Failure | undefined> {
     const { signal } = this.#controller
     const context = this.#newContext()
+    let failure: Failure | undefined
     try {
       await this.#service.run!(context)
       if (!signal.aborted) this.#complete()
-      return undefined
     } catch (thrown) {
-      return isStopReason(thrown, signal) ? undefined : toError(thrown)
-    } finally {
-      await context.end()
+      if (!isStopReason(thrown, signal)) failure = { error: toError(thrown), whileStopping: signal.aborted }
     }
+    await context.end()
+    return failure
   }
 
   #complete (): void {

@@ -24,12 +24,17 @@ export function poll (every: number, pass: PollPass): Service {
   }
 }
 
-async function runPass (pass: PollPass, { signal, log, diScope: parent }: ServiceContext): Promise<void> {
+async function runPass (pass: PollPass, context: ServiceContext): Promise<void> {
+  const { signal } = context
   let scope: AwilixContainer | undefined
   try {
-    await pass({ signal, log, get diScope () { return (scope ??= parent.createScope()) } })
+    await pass({
+      signal,
+      get log () { return context.log },
+      get diScope () { return (scope ??= context.diScope.createScope()) }
+    })
   } catch (thrown) {
-    if (!isStopReason(thrown, signal)) logError(log, 'error', thrown, {}, 'a pass of the polling service failed')
+    if (!isStopReason(thrown, signal)) logError(context.log, 'error', thrown, {}, 'a pass of the polling service failed')
   }
-  if (scope !== undefined) await disposeScope(scope, log)
+  if (scope !== undefined) await disposeScope(scope, context.log)
 }

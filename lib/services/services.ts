@@ -1,7 +1,7 @@
 import type { Service, ServiceOptions, ServiceStatus } from '../../types/services.ts'
 import { ABORT_GRACE } from '../attempt.ts'
 import type { Budget } from '../budget.ts'
-import { InvalidOptionsError, kindOf } from '../errors.ts'
+import { InvalidOptionsError, kindOf, serializeError } from '../errors.ts'
 import { logError } from '../log-error.ts'
 import { checkService, checkServiceOptions } from '../options.ts'
 import { checkName } from '../validation.ts'
@@ -13,6 +13,7 @@ export class Services {
   readonly #services = new Map<string, HostedService>()
   readonly #errors: Error[] = []
   #open = true
+  #stopped: Promise<void> | undefined
 
   constructor (host: HostedServiceHost) {
     this.#host = host
@@ -44,13 +45,15 @@ export class Services {
   get error (): Error | undefined {
     const fatal = Array.from(this.all(), (service) => service.fatal).filter((error) => error !== undefined)
     const errors = [...fatal, ...this.#errors]
-    return errors.length > 1 ? new AggregateError(errors, errors.map(({ message }) => message).join('; ')) : errors[0]
+    return errors.length > 1 ? new AggregateError(errors, errors.map((error) => serializeError(error).message).join('; ')) : errors[0]
   }
 
   /** Rejects with what a service's `start` threw, once those before it are stopped. */
   async start (budget: () => Budget): Promise<void> {
     this.#open = false
     for (const service of this.all()) {
+      // A close does not wait longer for the start than the app's pluginTimeout.
+      if (this.#stopped !== undefined) return
       try {
         await service.start()
       } catch (thrown) {
@@ -69,9 +72,14 @@ export class Services {
     for (const service of this.all()) service.abort()
   }
 
-  /** One after the other until it is late, then the rest at once. Never rejects. */
-  async stop (budget: Budget): Promise<void> {
+  /** One after the other until it is late, then the rest at once. The same promise whenever it is called. Never rejects. */
+  stop (budget: Budget): Promise<void> {
     this.#open = false
+    this.#stopped ??= this.#stop(budget)
+    return this.#stopped
+  }
+
+  async #stop (budget: Budget): Promise<void> {
     const late = budget.past(0)
     const stops: Promise<void>[] = []
     for (const service of [...this.all()].reverse()) {

@@ -2,5 +2,10 @@
 export function isStopReason (thrown: unknown, { aborted, reason }: AbortSignal): boolean {
   if (!aborted) return false
   if (thrown === reason) return true
-  return thrown instanceof Error && (thrown.name === 'AbortError' || (thrown as { code?: unknown }).code === 'FST_JOBS_STOPPING')
+  try {
+    return thrown instanceof Error && (thrown.name === 'AbortError' || (thrown as { code?: unknown }).code === 'FST_JOBS_STOPPING')
+  } catch {
+    // A getter or a proxy of the thrown object failed: nothing marks it.
+    return false
+  }
 }

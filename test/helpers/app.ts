@@ -29,6 +29,12 @@ export async function turns (count = 5): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
+/** Settles with 'pending' when the promise has not settled by now. */
+export async function now<T> (promise: Promise<T>): Promise<T | 'pending'> {
+  await turns(20)
+  return Promise.race([promise, turns(1).then((): 'pending' => 'pending')])
+}
+
 /** Server options whose log is kept, a parsed line an element. */
 export function logTo (lines: any[], level = 'error'): FastifyServerOptions {
   return { logger: { level, stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } }

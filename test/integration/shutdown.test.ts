@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import dns from 'node:dns'
 import { once } from 'node:events'
@@ -8,6 +7,7 @@ import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import type { BackgroundJobsOptions } from '../../lib/index.ts'
 import { buildApp, deferred, turns } from '../helpers/app.ts'
+import { runChild } from '../helpers/child.ts'
 
 interface Answer { readonly status: number, readonly headers: IncomingMessage['headers'], readonly body: string }
 
@@ -164,22 +164,6 @@ t.test('a request in flight is served before the drain ends, and the job that it
   await closing
   t.equal(ran, true)
 })
-
-// Node 20 runs no TypeScript by itself: the children get the loader that this test was started with.
-const TYPESCRIPT_LOADER = process.execArgv.filter((flag) => flag.includes('@tapjs/typescript'))
-const LIB = new URL('../../lib/index.ts', import.meta.url).href
-
-/** Runs `body` in a process of its own, which has to end by itself. */
-async function runChild (body: string): Promise<{ code: number | null, signal: string | null, output: string }> {
-  const source = `import Fastify from 'fastify'; import backgroundJobs from '${LIB}'; const app = Fastify();${body}`
-  const child = spawn(process.execPath, [...TYPESCRIPT_LOADER, '--input-type=module', '-e', source], {
-    cwd: new URL('../..', import.meta.url), stdio: ['ignore', 'pipe', 'pipe']
-  })
-  const killer = setTimeout(() => child.kill('SIGKILL'), 30_000)
-  const [[code, signal], out, err] = await Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)])
-  clearTimeout(killer)
-  return { code, signal, output: out + err }
-}
 
 t.test('a process that ran a job and closed its app exits by itself', async (t) => {
   t.match(await runChild(`

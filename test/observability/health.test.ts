@@ -145,6 +145,45 @@ t.test('unhealthy in every state but running', async (t) => {
   }
 })
 
+t.test('unhealthy when a service has failed, degraded while one waits for its restart; one that has returned is no concern', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  app.jobs.service('once', { run () {} })
+  app.jobs.service('flaky', { run () { throw new Error('no') } }, { onFailure: 'restart', restart: { limit: 1, backoff: () => 1000 } })
+  await app.ready()
+  t.same(await readinessOf(app), { code: 200, status: 'healthy', reasons: [] })
+  await turns()
+  t.same(await readinessOf(app), { code: 200, status: 'degraded', reasons: ["service 'flaky' has failed and will be restarted"] })
+  await clock.advance(1000)
+  t.same(await readinessOf(app), { code: 503, status: 'unhealthy', reasons: ["service 'flaky' has failed"] })
+})
+
+t.test('healthy again when a restarted service runs', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  let runs = 0
+  app.jobs.service('flaky', { async run ({ sleep }) { if (++runs === 1) throw new Error('once'); await sleep(Infinity) } }, { onFailure: 'restart', restart: { backoff: () => 1000 } })
+  await app.ready()
+  await turns()
+  t.match(await readinessOf(app), { status: 'degraded' })
+  await clock.advance(1000)
+  t.same(await readinessOf(app), { code: 200, status: 'healthy', reasons: [] })
+})
+
+t.test('every service is told, beside the queues', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 1 } } })
+  app.jobs.define('any', async () => {})
+  app.jobs.service('one', { run () { throw new Error('no') } })
+  app.jobs.service('two', { async run () { throw new Error('no') } })
+  await app.ready()
+  app.jobs.pause()
+  await fill(app, 1)
+  await turns()
+  t.same(await readinessOf(app), {
+    code: 503, status: 'unhealthy', reasons: ["service 'one' has failed", "service 'two' has failed", "queue 'default' is nearly full: 1 of 1"]
+  })
+})
+
 t.test("a backend whose stats reject is out of reach, and the others' findings stay", async (t) => {
   const backend = Object.assign(memory(), { stats: () => Promise.reject(new Error('connection refused')) })
   const app = await buildApp(t, { queues: { default: { capacity: 1 }, remote: { backend } } })

@@ -11,6 +11,7 @@ import { checkHistograms, parseExposition, type Exposition } from '../helpers/pr
 const COUNTERS = ['queued', 'started', 'succeeded', 'failed', 'retried', 'dead_lettered', 'dropped', 'rejected', 'discarded']
 const GAUGES = ['queue_depth', 'queue_capacity', 'delayed', 'in_flight']
 const HISTOGRAMS = ['wait_seconds', 'duration_seconds']
+const SERVICE_METRICS = { jobs_service_up: 'gauge', jobs_service_failures_total: 'counter', jobs_service_restarts_total: 'counter' }
 
 async function scrape (app: FastifyInstance): Promise<Exposition> {
   const { statusCode, body } = await app.inject('/metrics')
@@ -37,6 +38,7 @@ async function busyApp (t: Test, options: BackgroundJobsOptions = {}): Promise<B
   app.jobs.define('fatal', async () => { throw new NonRetryableError('never') })
   app.jobs.define('slow', { queue: 'small' }, () => gate.promise)
   app.jobs.define('strict', { queue: 'strict' }, () => gate.promise)
+  app.jobs.service('tail', { start () {} })
   await app.ready()
   const ids: string[] = []
   const enqueue = async (name: string, payload: unknown, given = {}): Promise<void> => { ids.push((await app.jobs.enqueue(name, payload, given)).id) }
@@ -63,10 +65,12 @@ t.test('the metrics have the names, types and labels that the guide promises', a
   t.same(Object.fromEntries(types), {
     ...Object.fromEntries(COUNTERS.map((name) => [`jobs_${name}_total`, 'counter'])),
     ...Object.fromEntries(GAUGES.map((name) => [`jobs_${name}`, 'gauge'])),
-    ...Object.fromEntries(HISTOGRAMS.map((name) => [`jobs_${name}`, 'histogram']))
+    ...Object.fromEntries(HISTOGRAMS.map((name) => [`jobs_${name}`, 'histogram'])),
+    ...SERVICE_METRICS
   })
+  for (const name of Object.keys(SERVICE_METRICS)) t.ok(samples.some((sample) => sample.name === name), name)
   for (const { name, labels } of samples) {
-    const expected = GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job', 'le', 'queue'] : ['job', 'queue']
+    const expected = name in SERVICE_METRICS ? ['service'] : GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job', 'le', 'queue'] : ['job', 'queue']
     t.same(Object.keys(labels).sort(), expected, name)
   }
 })
@@ -89,6 +93,58 @@ t.test('every kind of ending is counted where it belongs', async (t) => {
   t.equal(value('jobs_in_flight', { queue: 'small' }), 1)
   t.equal(value('jobs_delayed', { queue: 'default' }), 1)
   t.equal(value('jobs_in_flight', { queue: 'default' }), 0)
+})
+
+t.test('a service is up while it runs, and once it has returned by itself there is no series of it', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  const gate = deferred()
+  app.jobs.service('loop', { run: ({ sleep }) => sleep(Infinity) })
+  app.jobs.service('listener', { start: () => gate.promise })
+  app.jobs.service('once', { run () {} })
+  // Not over HTTP, which waits for the app to be ready.
+  const up = async (): Promise<object> => {
+    const { samples } = parseExposition(await app.jobs.metrics!.registry.metrics())
+    return Object.fromEntries(samples.filter(({ name }) => name === 'jobs_service_up').map(({ labels, value }) => [labels.service, value]))
+  }
+  t.same(await up(), { loop: 0, listener: 0, once: 0 })
+  const ready = app.ready()
+  await turns()
+  t.same(await up(), { loop: 1, listener: 0, once: 0 })
+  gate.resolve()
+  await ready
+  t.same(await up(), { loop: 1, listener: 1, once: 1 })
+  await turns()
+  t.same(await up(), { loop: 1, listener: 1 })
+})
+
+t.test('a start that fails counts as a failure, and nothing is up afterwards', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.service('listener', { start () {} })
+  app.jobs.service('broken', { start () { throw new Error('no') } })
+  await t.rejects(Promise.resolve(app.ready()), { message: 'no' })
+  const { value } = parseExposition(await app.jobs.metrics!.registry.metrics())
+  t.equal(value('jobs_service_failures_total', { service: 'broken' }), 1)
+  t.equal(value('jobs_service_failures_total', { service: 'listener' }), 0)
+  for (const service of ['listener', 'broken']) t.equal(value('jobs_service_up', { service }), 0)
+})
+
+t.test('failures and restarts of services are counted', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  app.jobs.service('fails', { run () { throw new Error('no') } })
+  app.jobs.service('flaky', { run () { throw new Error('no') } }, { onFailure: 'restart', restart: { limit: 2, backoff: () => 1000 } })
+  await app.ready()
+  const counts = async (service: string): Promise<unknown[]> => {
+    const { value } = await scrape(app)
+    return ['up', 'failures_total', 'restarts_total'].map((name) => value(`jobs_service_${name}`, { service }))
+  }
+  await turns()
+  t.same(await counts('fails'), [0, 1, 0])
+  t.same(await counts('flaky'), [0, 1, 1])
+  await clock.advance(5000)
+  t.same(await counts('fails'), [0, 1, 0])
+  t.same(await counts('flaky'), [0, 3, 2])
 })
 
 t.test('a second scrape says the same: nothing is added up twice', async (t) => {

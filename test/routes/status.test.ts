@@ -29,9 +29,35 @@ t.test('GET /jobs/status tells the state of the app and of every queue', async (
     queues: {
       default: { capacity: 7, concurrency: 1, paused: false, queueDepth: 2, delayed: 1, inFlight: 1, deadLetters: 0 },
       mail: { capacity: 1000, concurrency: 2, paused: true, queueDepth: 0, delayed: 0, inFlight: 0, deadLetters: 1 }
-    }
+    },
+    services: {}
   })
   gate.resolve()
+})
+
+t.test('GET /jobs/status tells the state of every service, in every state, and what its restarts came to', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  app.jobs.service('loop', { run: ({ sleep }) => sleep(Infinity) })
+  app.jobs.service('listener', { start () {} })
+  app.jobs.service('once', { run () {} })
+  app.jobs.service('fails', { run () { throw new Error('secret') } })
+  app.jobs.service('flaky', { run () { throw new Error('secret') } }, { onFailure: 'restart', restart: { backoff: () => 1000 } })
+  app.jobs.service('__proto__', { start () {} })
+  await app.ready()
+  await turns()
+  await clock.advance(1000)
+  const response = await app.inject('/jobs/status')
+  t.equal(response.statusCode, 200)
+  t.same(Object.entries(response.json().services), [
+    ['loop', { state: 'running', restarts: 0 }],
+    ['listener', { state: 'running', restarts: 0 }],
+    ['once', { state: 'completed', restarts: 0 }],
+    ['fails', { state: 'failed', restarts: 0 }],
+    ['flaky', { state: 'restarting', restarts: 2 }],
+    ['__proto__', { state: 'running', restarts: 0 }]
+  ])
+  t.notMatch(response.body, /secret/)
 })
 
 t.test('GET /jobs/:id tells what has become of a job, and neither its payload nor a stack', async (t) => {
