@@ -30,6 +30,7 @@ t.test('GET /jobs/status tells the state of the app and of every queue', async (
       default: { capacity: 7, concurrency: 1, paused: false, queueDepth: 2, delayed: 1, inFlight: 1, deadLetters: 0 },
       mail: { capacity: 1000, concurrency: 2, paused: true, queueDepth: 0, delayed: 0, inFlight: 0, deadLetters: 1 }
     },
+    schedules: {},
     services: {}
   })
   gate.resolve()
