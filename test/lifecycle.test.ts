@@ -514,6 +514,7 @@ t.test('a second start does nothing, and neither does a start after the stop', a
     queues: [{ name: 'default', backend, worker }],
     registry: { close () {} },
     services: { async start () {}, async stop () {} },
+    scheduler: { start () {}, stop () {} },
     backends: new Set(),
     shutdown: { mode: 'drain', timeout: 1000 },
     clock: new ManualClock(),
