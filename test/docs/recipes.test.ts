@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { plainEnv, root } from '../helpers/example.ts'
+import { postgresSchema } from '../helpers/postgres.ts'
 
 const run = promisify(execFile)
 const recipes = await readFile(join(root, 'docs/recipes.md'), 'utf8')
@@ -17,13 +18,20 @@ for (const [index, { title, code, output }] of found.entries()) {
     // In the tree, so that packages are found.
     const file = join(root, `.recipe-${process.pid}-${index}.ts`)
     t.teardown(() => rm(file, { force: true }))
-    await writeFile(file, code.replaceAll(/'fastify-background-jobs(\/outbox)?'/g, (_, outbox) => `'${join(root, `lib${outbox ?? ''}/index.ts`)}'`))
-    const { stdout, stderr } = await run(process.execPath, ['--disable-warning=ExperimentalWarning', file], { env: { ...plainEnv, ...settings() }, timeout: 60_000 })
+    const settings = code.includes('DATABASE_URL') ? await postgresSettings(t, code) : { env: {}, code }
+    if (settings === undefined) return
+    await writeFile(file, settings.code.replaceAll(/'fastify-background-jobs(\/outbox)?'/g, (_, outbox) => `'${join(root, `lib${outbox ?? ''}/index.ts`)}'`))
+    const { stdout, stderr } = await run(process.execPath, ['--disable-warning=ExperimentalWarning', file], { env: { ...plainEnv, ...settings.env }, timeout: 60_000 })
     t.equal(stderr, '')
     t.equal(stdout, output)
   })
 }
 
-function settings (): Record<string, string> {
-  return {}
+/** The program's tables belong into the test's own schema. */
+async function postgresSettings (t: Test, code: string): Promise<{ env: Record<string, string>, code: string } | undefined> {
+  const postgres = await postgresSchema(t)
+  if (postgres === undefined) return undefined
+  const url = new URL(postgres.url)
+  url.searchParams.set('options', `-c search_path=${postgres.schema}`)
+  return { env: { DATABASE_URL: url.href }, code: code.replace('postgres({ pool })', `postgres({ pool, schema: '${postgres.schema}' })`) }
 }
