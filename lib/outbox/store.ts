@@ -90,8 +90,8 @@ export function eventOf (row: EventRow): OutboxEvent {
   return { ...headOf(row), attempt: row.attempts + 1 }
 }
 
-export function parkedEventOf (row: EventRow & { readonly last_error: string | null, readonly ended_at: number | string }): ParkedEvent {
-  return { ...headOf(row), attempts: row.attempts, lastError: row.last_error ?? '', parkedAt: Number(row.ended_at) }
+export function parkedEventOf (row: EventRow & { readonly last_error: string, readonly ended_at: number | string }): ParkedEvent {
+  return { ...headOf(row), attempts: row.attempts, lastError: row.last_error, parkedAt: Number(row.ended_at) }
 }
 
 function headOf ({ id, type, key, payload, created_at: createdAt }: EventRow) {

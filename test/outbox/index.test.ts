@@ -51,6 +51,12 @@ t.test('a store that cannot be opened fails the start, naming the outbox', async
   await t.rejects(async () => app.register(outbox, { store, publish, name: 'orders' }), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', message: /outbox 'orders'/, cause })
 })
 
+t.test('a typed error of the store is the start’s', async (t) => {
+  const app = await buildApp(t)
+  const error = Object.assign(new Error('not here'), { code: 'FST_JOBS_NOT_SUPPORTED' })
+  await t.rejects(async () => app.register(outbox, { store: { open: async () => { throw error } }, publish }), error)
+})
+
 t.test('whatever a store is rejected with, the start fails with a typed error', async (t) => {
   for (const thrown of [null, 'text']) {
     const app = await buildApp(t)

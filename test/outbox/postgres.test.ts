@@ -5,8 +5,8 @@ import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'
 import { createTable, statements } from '../../lib/outbox/postgres-sql.ts'
 import { uuid } from '../../lib/uuid.ts'
 import { until } from '../helpers/outbox.ts'
-import { postgresDatabase, type PostgresDatabase } from './postgres.ts'
-import { add, published } from './store-suite.ts'
+import { postgresDatabase, type PostgresDatabase } from '../helpers/outbox-postgres.ts'
+import { add, published } from '../helpers/outbox-store-suite.ts'
 
 const HOLD = 60_000
 

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
@@ -11,9 +12,9 @@ import { postgres, type OutboxEvent, type Publish } from '../../lib/outbox/index
 import { deferred, logTo } from '../helpers/app.ts'
 import { outboxApp, until } from '../helpers/outbox.ts'
 import { parseExposition } from '../helpers/prometheus.ts'
-import { postgresDatabase } from './postgres.ts'
-import { sqliteDatabase } from './sqlite.ts'
-import type { Database, Engine } from './store-suite.ts'
+import { postgresDatabase } from '../helpers/outbox-postgres.ts'
+import { sqliteDatabase } from '../helpers/outbox-sqlite.ts'
+import type { Database, Engine } from '../helpers/outbox-store-suite.ts'
 
 t.setTimeout(120_000)
 
@@ -209,7 +210,9 @@ interface Child {
 
 /** A relay in a process of its own, which publishes into a file and hangs in its third publish for as long as it is told. */
 async function startChild (t: Test, database: Database, hang: string): Promise<Child> {
-  const file = join(t.testdir({ }), 'published')
+  const folder = await mkdtemp(join(tmpdir(), 'relay-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'published')
   const source = `
     import { openSync, writeSync, fsyncSync } from 'node:fs'
     import Fastify from 'fastify'

@@ -6,8 +6,8 @@ import { createTable } from '../../lib/outbox/sqlite-sql.ts'
 import { uuid } from '../../lib/uuid.ts'
 import { buildApp, deferred } from '../helpers/app.ts'
 import { until } from '../helpers/outbox.ts'
-import { add, published } from './store-suite.ts'
-import { sqliteDatabase, type SqliteDatabase } from './sqlite.ts'
+import { add, published } from '../helpers/outbox-store-suite.ts'
+import { sqliteDatabase, type SqliteDatabase } from '../helpers/outbox-sqlite.ts'
 
 const HOLD = 60_000
 

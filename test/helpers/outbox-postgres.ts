@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'
-import { postgresSchema, type Postgres } from '../helpers/postgres.ts'
-import type { Database } from './store-suite.ts'
+import { postgresSchema, type Postgres } from './postgres.ts'
+import type { Database } from './outbox-store-suite.ts'
 
 export interface PostgresDatabase extends Database, Postgres {}
 

@@ -2,8 +2,8 @@ import type { Test } from 'tap'
 import type { OutboxEvent } from '../../lib/outbox/index.ts'
 import type { EventResult, OpenStore, OutboxStore } from '../../lib/outbox/store.ts'
 import { uuid } from '../../lib/uuid.ts'
-import { deferred } from '../helpers/app.ts'
-import { until } from '../helpers/outbox.ts'
+import { deferred } from './app.ts'
+import { until } from './outbox.ts'
 
 /** One database with an empty outbox, and a table of the business's. */
 export interface Database {
@@ -223,8 +223,10 @@ export function storeSuite (t: Test, { name, create }: Engine): void {
 
   test('many keys that wait for a retry keep no other key waiting', async (t, database, store) => {
     const keys = Array.from({ length: 25 }, (_, index) => `failing ${index}`)
-    await add(database, store, ...keys, ...keys, ...keys)
-    await settle(store, (event) => failed(event, 60_000))
+    const heads = new Set(await add(database, store, ...keys))
+    await add(database, store, ...keys, ...keys)
+    await settle(store, (event) => heads.has(event.id) ? failed(event, 60_000) : undefined)
+    t.same(await look(store, 2), [])
     const [fresh] = await add(database, store, 'fresh')
     t.same(await look(store, 2), [fresh])
     await store.batch({ limit: 2, hold: HOLD }, async (events) => events.map((event) => failed(event, 60_000)))

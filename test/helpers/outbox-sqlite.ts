@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Test } from 'tap'
 import { sqlite, type SqliteStoreOptions } from '../../lib/outbox/index.ts'
-import type { Database, Row } from './store-suite.ts'
+import type { Database, Row } from './outbox-store-suite.ts'
 
 export interface SqliteDatabase extends Database {
   readonly path: string
