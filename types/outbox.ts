@@ -46,7 +46,7 @@ export type Publish = (event: OutboxEvent, context: PublishContext) => unknown
 interface CommonOptions {
   /** Where the events live: `postgres()` or `sqlite()`. */
   store: OutboxStore
-  /** Name of the relay's service and of the metrics' label `outbox`. Default 'outbox'. */
+  /** Name of the relay's service and value of the metrics' label `outbox`. Default 'outbox'. */
   name?: string
   /** Milliseconds between two looks at the store; after a batch with a result the next one follows at once. Default 1000. */
   every?: number
@@ -85,6 +85,8 @@ export type OutboxOptions = PublishOptions | JobOptions
 
 /** What `add` needs of a pg client. */
 export interface PostgresTransaction {
+  /** A Pool has it, and its queries belong to no transaction. */
+  readonly totalCount?: never
   query (text: string, values: unknown[]): Promise<unknown>
 }
 

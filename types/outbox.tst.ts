@@ -23,6 +23,7 @@ describe('add', () => {
     expect(app.outbox.add).type.not.toBeCallableWith(client, 1, {})
     expect(app.outbox.add).type.not.toBeCallableWith(client, 'order.placed', {}, { key: 1 })
     expect(app.outbox.add).type.not.toBeCallableWith(client, 'order.placed', {}, { id: 'x' })
+    expect(app.outbox.add).type.not.toBeCallableWith(new pg.Pool(), 'order.placed', {})
     expect(app.outbox.add).type.not.toBeCallableWith({}, 'order.placed', {})
   })
 })

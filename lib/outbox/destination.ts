@@ -19,6 +19,7 @@ export function destinationOf (destination: ResolvedOutboxOptions['destination']
     // An enqueue that takes too long waits for room in its queue.
     backpressure: new Set([...BACKPRESSURE, 'FST_JOBS_TIMEOUT']),
     async publish ({ id, type, key, payload, createdAt }, { signal }) {
+      // One of the overloads takes either; the compiler tries them one by one.
       const { queue, status } = await jobs.enqueue(job as string, { id, type, key, payload, createdAt }, { id, correlationId: id, signal })
       if (status === 'dropped') throw new QueueFullError(queue, 'reached', ' and dropped the event')
     }

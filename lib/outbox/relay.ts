@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../types/backend.ts'
 import type { OutboxEvent } from '../../types/outbox.ts'
@@ -41,6 +42,8 @@ export class Relay {
     while (goesOn && !signal.aborted) {
       goesOn = await this.#batch(signal, log)
       await this.#prune(signal)
+      // SQLite and an enqueue into memory do without: a long backlog must not keep the process from everything else.
+      await setImmediate()
     }
   }
 

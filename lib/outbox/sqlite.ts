@@ -1,6 +1,7 @@
-import { SqliteNotSupportedError, InvalidOptionsError } from '../errors.ts'
+import { InvalidOptionsError } from '../errors.ts'
 import { object, optionsCheck } from '../validation.ts'
 import { identifier } from './identifier.ts'
+import { loadSqlite } from './node-sqlite.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { OutboxStore } from './store.ts'
 
@@ -19,7 +20,8 @@ const IN_MEMORY = /^$|^(file:)?:memory:|^file:.*[?&]mode=memory/
 /**
  * An outbox in a SQLite file, through node:sqlite (Node.js 22.13 or newer). The processes of one machine can share it. WAL mode
  * is advised (`PRAGMA journal_mode = WAL`, once a database): without it the relay's reading and the app's writing wait
- * for each other. The journal mode stays as it is. Throws FST_JOBS_INVALID_OPTIONS.
+ * for each other. The journal mode stays as it is. The app's own connections need a busy timeout, and do best to begin with
+ * BEGIN IMMEDIATE, since the relay writes too. Throws FST_JOBS_INVALID_OPTIONS.
  */
 export function sqlite (options: SqliteStoreOptions): OutboxStore {
   checkOptions(options, 'options of sqlite()')
@@ -39,14 +41,5 @@ export function sqlite (options: SqliteStoreOptions): OutboxStore {
         throw error
       }
     }
-  }
-}
-
-/** Rejects with FST_JOBS_NOT_SUPPORTED. `load` is for tests. */
-export async function loadSqlite (load: () => Promise<typeof import('node:sqlite')> = () => import('node:sqlite')): Promise<typeof import('node:sqlite')> {
-  try {
-    return await load()
-  } catch (cause) {
-    throw new SqliteNotSupportedError(process.version, { cause })
   }
 }

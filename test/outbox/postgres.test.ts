@@ -4,6 +4,7 @@ import pg from 'pg'
 import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'
 import { createTable, statements } from '../../lib/outbox/postgres-sql.ts'
 import { uuid } from '../../lib/uuid.ts'
+import { deferred } from '../helpers/app.ts'
 import { until } from '../helpers/outbox.ts'
 import { postgresDatabase, type PostgresDatabase } from '../helpers/outbox-postgres.ts'
 import { add, published } from '../helpers/outbox-store-suite.ts'
@@ -76,6 +77,21 @@ test('the Pool, or what is no client, is refused', async (t, { pool, store }) =>
   for (const [tx, got] of [[undefined, /got undefined/], [null, /got null/], ['client', /got string/], [{ prepare () {} }, /got object without 'query'/]] as const) {
     await t.rejects(async () => opened.add(tx, never), { code: 'FST_JOBS_INVALID_OPTIONS', message: got })
   }
+})
+
+test('an event whose transaction commits late comes late, and is not lost', async (t, database) => {
+  const store = await database.store.open()
+  const [added, gate] = [deferred<string>(), deferred()]
+  const late = database.transaction(async (tx) => {
+    added.resolve(await store.add(tx, () => ({ id: uuid(), type: 'x', key: '', payload: '{}' })))
+    await gate.promise
+  })
+  const first = await added.promise
+  const [second] = await add(database, store, '')
+  t.same((await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).map(({ event }) => event.id), [second])
+  gate.resolve()
+  await late
+  t.same((await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).map(({ event }) => event.id), [first])
 })
 
 /** Runs the statement that locks heads, held up between its snapshot and its locks while `meanwhile` happens. */

@@ -250,6 +250,18 @@ t.test('an outbox that is never empty is pruned too', async (t) => {
   t.equal(store.pruned.length, 2)
 })
 
+t.test('a long backlog leaves the process time for everything else', async (t) => {
+  const { store, pass } = setup(() => {})
+  for (let batch = 0; batch < 50; batch++) store.batches.push([event(String(batch))])
+  let turns = 0
+  let isOver = false
+  const count = (): void => { if (!isOver) { turns++; setImmediate(count) } }
+  count()
+  await pass()
+  isOver = true
+  t.ok(turns >= 50)
+})
+
 t.test('an outbox that cannot be pruned publishes', async (t) => {
   const { store, pass } = setup(() => {})
   store.prune = async () => { throw new Error('no right to delete') }

@@ -16,8 +16,6 @@ import { postgresDatabase } from '../helpers/outbox-postgres.ts'
 import { sqliteDatabase } from '../helpers/outbox-sqlite.ts'
 import type { Database, Engine } from '../helpers/outbox-store-suite.ts'
 
-t.setTimeout(120_000)
-
 const ENGINES: readonly Engine[] = [{ name: 'PostgreSQL', create: postgresDatabase }, { name: 'SQLite', create: sqliteDatabase }]
 
 function test (sentence: string, body: (t: Test, database: Database) => Promise<void>): void {

@@ -1,10 +1,9 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import outbox, { sqlite, type SqliteStoreOptions } from '../../lib/outbox/index.ts'
-import { loadSqlite } from '../../lib/outbox/sqlite.ts'
+import { sqlite, type SqliteStoreOptions } from '../../lib/outbox/index.ts'
 import { createTable } from '../../lib/outbox/sqlite-sql.ts'
 import { uuid } from '../../lib/uuid.ts'
-import { buildApp, deferred } from '../helpers/app.ts'
+import { deferred } from '../helpers/app.ts'
 import { until } from '../helpers/outbox.ts'
 import { add, published } from '../helpers/outbox-store-suite.ts'
 import { sqliteDatabase, type SqliteDatabase } from '../helpers/outbox-sqlite.ts'
@@ -33,14 +32,6 @@ t.test('a database in memory is refused with the reason', async (t) => {
   for (const path of ['', ':memory:', 'file::memory:', 'file::memory:?cache=shared', 'file:x?cache=shared&mode=memory']) {
     t.throws(() => sqlite({ path }), { code: 'FST_JOBS_INVALID_OPTIONS', message: /must be a file.*the relay has its own/ })
   }
-})
-
-t.test('a Node without node:sqlite says which one it takes', async (t) => {
-  const cause = new Error('No such built-in module: node:sqlite')
-  await t.rejects(loadSqlite(async () => { throw cause }), { code: 'FST_JOBS_NOT_SUPPORTED', message: `The outbox on SQLite needs Node.js 22.13 or newer, this is ${process.version}`, cause })
-  if (await import('node:sqlite').then(() => true, () => false)) return
-  const app = await buildApp(t)
-  await t.rejects(async () => app.register(outbox, { store: sqlite({ path: 'app.db' }), publish: () => {} }), { code: 'FST_JOBS_NOT_SUPPORTED' })
 })
 
 test('names that SQL has a use for, and capitals, are fine', async (t, database) => {
