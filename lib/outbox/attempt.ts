@@ -1,0 +1,95 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Clock } from '../../types/backend.ts'
+import type { OutboxEvent } from '../../types/outbox.ts'
+import { OutboxTimeoutError, serializeError, toError } from '../errors.ts'
+import { logError } from '../log-error.ts'
+import { outcomeOf } from '../retry-policy.ts'
+import type { Destination } from './destination.ts'
+import type { ResolvedOutboxOptions } from './options.ts'
+import type { EventResult } from './store.ts'
+
+/** Milliseconds that a failed event waits at the most: what both databases can add to a time. */
+const MAX_DELAY = 365 * 86_400_000
+/** Characters of an error's message that are kept. */
+const MAX_MESSAGE = 2000
+
+/** What an attempt came to; `pressure` is the error by which the destination says that it takes nothing now. */
+export type Attempt = EventResult | { readonly state: 'untouched', readonly pressure: unknown }
+
+/** Publishes one event after the other, and decides what a failure means. */
+export class Attempts {
+  readonly #options: ResolvedOutboxOptions
+  readonly #destination: Destination
+  readonly #clock: Clock
+
+  constructor (options: ResolvedOutboxOptions, destination: Destination, clock: Clock) {
+    this.#options = options
+    this.#destination = destination
+    this.#clock = clock
+  }
+
+  /** Never rejects. */
+  async make (event: OutboxEvent, log: FastifyBaseLogger): Promise<Attempt> {
+    try {
+      await this.#publish(event, log)
+      return { event, state: 'published' }
+    } catch (thrown) {
+      if (this.#destination.backpressure.has(codeOf(thrown))) return { state: 'untouched', pressure: thrown }
+      return this.#failed(event, thrown, log)
+    }
+  }
+
+  async #publish (event: OutboxEvent, log: FastifyBaseLogger): Promise<void> {
+    const { name, timeout } = this.#options
+    const controller = new AbortController()
+    let timer: unknown
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = this.#clock.setTimeout(() => {
+        const error = new OutboxTimeoutError(name, event.id, timeout)
+        controller.abort(error)
+        // Nobody waits for a publish that ignores its signal.
+        reject(error)
+      }, timeout)
+    })
+    try {
+      await Promise.race([this.#destination.publish(event, { signal: controller.signal, log: log.child(fieldsOf(name, event)) }), late])
+    } finally {
+      this.#clock.clearTimeout(timer)
+    }
+  }
+
+  #failed (event: OutboxEvent, thrown: unknown, log: FastifyBaseLogger): EventResult {
+    const { attempts, backoff, name } = this.#options
+    const error = toError(thrown)
+    const outcome = outcomeOf(thrown, error, {
+      attempt: event.attempt,
+      attempts,
+      retryable: undefined,
+      backoff,
+      // The database has the clock: what comes out is a delay.
+      now: 0,
+      onPolicyError: (problem) => logError(log, 'error', problem, fieldsOf(name, event), "the outbox's backoff failed, the default applies")
+    })
+    const message = storable(serializeError(error).message)
+    if (outcome.type === 'retry') return { event, state: 'failed', error, message, delay: Math.min(outcome.runAt, MAX_DELAY) }
+    return { event, state: 'parked', error, message }
+  }
+}
+
+/** What every log line about an event says of it. Never the payload. */
+export function fieldsOf (outbox: string, { id, type, attempt }: OutboxEvent) {
+  return { outbox, eventId: id, eventType: type, attempt }
+}
+
+/** A NUL, which no text in PostgreSQL has, would make the results of a whole batch fail. */
+function storable (message: string): string {
+  return message.slice(0, MAX_MESSAGE).replaceAll('\0', '\uFFFD')
+}
+
+function codeOf (thrown: unknown): unknown {
+  try {
+    return (thrown as { code?: unknown } | null | undefined)?.code
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,90 @@
+import type { Clock } from '../../types/backend.ts'
+import type { Jobs } from '../../types/jobs.ts'
+import { Publisher } from '../observability/publisher.ts'
+import type { Relay } from './relay.ts'
+import type { OpenStore, OutboxStats } from './store.ts'
+
+type JobsMetrics = NonNullable<Jobs['metrics']>
+
+/** Milliseconds after which a scrape goes on without a database that does not answer. */
+const STATS_TIMEOUT = 2000
+const LABELS = ['outbox']
+
+const COUNTERS: readonly [name: string, help: string, value: (counters: Relay['counters']) => number][] = [
+  ['outbox_published_total', 'Events published', ({ published }) => published],
+  ['outbox_failed_total', 'Attempts to publish an event that failed', ({ failed }) => failed],
+  ['outbox_parked_total', 'Events parked after their last attempt', ({ parked }) => parked]
+]
+
+const GAUGES: readonly [name: string, help: string, value: (stats: OutboxStats) => number][] = [
+  ['outbox_pending', 'Events to be published', ({ pending }) => pending],
+  ['outbox_parked', 'Events parked', ({ parked }) => parked],
+  ['outbox_oldest_pending_seconds', 'Age of the oldest event to be published', ({ oldestSeconds }) => oldestSeconds]
+]
+
+/** An outbox as its metrics see it. */
+export class Source {
+  readonly labels: { readonly outbox: string }
+  readonly counters: Relay['counters']
+  readonly #store: OpenStore
+  readonly #clock: Clock
+  #asked: Promise<OutboxStats> | undefined
+
+  constructor (name: string, { counters }: Pick<Relay, 'counters'>, store: OpenStore, clock: Clock) {
+    this.labels = { outbox: name }
+    this.counters = counters
+    this.#store = store
+    this.#clock = clock
+  }
+
+  /** One question for all the gauges of a scrape, and no second one while the first is not answered. */
+  async stats (): Promise<OutboxStats> {
+    this.#asked ??= this.#store.stats().finally(() => { this.#asked = undefined })
+    let timer: unknown
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = this.#clock.setTimeout(() => reject(new Error('the database does not answer')), STATS_TIMEOUT)
+    })
+    return Promise.race([this.#asked, late]).finally(() => this.#clock.clearTimeout(timer))
+  }
+}
+
+/** The outboxes of one app, which share their metrics. */
+class OutboxMetrics {
+  readonly sources = new Set<Source>()
+  readonly publisher: Publisher
+
+  constructor ({ registry, prefix }: JobsMetrics) {
+    this.publisher = new Publisher(registry, prefix)
+    for (const [name, help, value] of COUNTERS) {
+      this.publisher.counter(name, help, LABELS, () => Array.from(this.sources, ({ labels, counters }) => [labels, value(counters)]))
+    }
+    for (const [name, help, value] of GAUGES) this.publisher.gauge(name, help, LABELS, () => this.#gauge(value))
+  }
+
+  async #gauge (value: (stats: OutboxStats) => number) {
+    const series = await Promise.all(Array.from(this.sources, async (source) => {
+      try {
+        return [[source.labels, value(await source.stats())] as const]
+      } catch {
+        return []
+      }
+    }))
+    return series.flat()
+  }
+}
+
+const published = new WeakMap<JobsMetrics, OutboxMetrics>()
+
+/** Publishes the metrics of an outbox beside those of the jobs; returns what withdraws them. */
+export function publishMetrics (metrics: JobsMetrics, source: Source): () => void {
+  let shared = published.get(metrics)
+  if (shared === undefined) published.set(metrics, shared = new OutboxMetrics(metrics))
+  const { publisher, sources } = shared
+  sources.add(source)
+  return function withdraw () {
+    sources.delete(source)
+    if (sources.size > 0) return
+    publisher.withdraw()
+    published.delete(metrics)
+  }
+}

@@ -1,0 +1,48 @@
+import type { AddOptions, ParkedEvent } from '../../types/outbox.ts'
+import { encodePayload } from '../envelope.ts'
+import { InvalidOptionsError, kindOf } from '../errors.ts'
+import { uuid } from '../uuid.ts'
+import { object, optionsCheck } from '../validation.ts'
+import type { NewEvent, OpenStore } from './store.ts'
+
+// PostgreSQL has a limit for what it indexes, and no NUL in a text.
+const checkAddOptions = optionsCheck(object({ key: { type: 'string', maxLength: 255, pattern: '^[^\\0]*$' } }))
+const checkListOptions = optionsCheck(object({ limit: { type: 'integer', minimum: 0 } }))
+const TYPE = /^[^\0]{1,255}$/u
+
+/** `fastify.outbox`: checks what it is given and hands it to the store. */
+export class OutboxFacade {
+  readonly #store: OpenStore
+  readonly #maxPayloadBytes: number
+  readonly parked
+
+  constructor (store: OpenStore, maxPayloadBytes: number) {
+    this.#store = store
+    this.#maxPayloadBytes = maxPayloadBytes
+    this.parked = {
+      list: async (options: { limit?: number } = {}): Promise<ParkedEvent[]> => {
+        checkListOptions(options, 'call of outbox.parked.list')
+        return store.listParked(options.limit ?? 100)
+      },
+      retry: async (id: string): Promise<boolean> => store.retryParked(checkId(id, 'retry')),
+      remove: async (id: string): Promise<boolean> => store.removeParked(checkId(id, 'remove'))
+    }
+  }
+
+  // As its store does it: with a promise or at once, errors included.
+  add (tx: unknown, type: string, payload: unknown, options?: AddOptions): Promise<string> | string {
+    return this.#store.add(tx, () => this.#newEvent(type, payload, options))
+  }
+
+  #newEvent (type: unknown, payload: unknown, options: AddOptions = {}): NewEvent {
+    if (typeof type !== 'string') throw new InvalidOptionsError(`call of outbox.add: the type must be a string, got ${kindOf(type)}`)
+    if (!TYPE.test(type)) throw new InvalidOptionsError(`call of outbox.add: the type must have 1 to 255 characters and no NUL, got ${type.length} characters`)
+    checkAddOptions(options, `outbox.add of event '${type}'`)
+    return { id: uuid(), type, key: options.key ?? '', payload: encodePayload(type, payload, this.#maxPayloadBytes) }
+  }
+}
+
+function checkId (id: unknown, call: string): string {
+  if (typeof id !== 'string') throw new InvalidOptionsError(`call of outbox.parked.${call}: the id must be a string, got ${kindOf(id)}`)
+  return id
+}

@@ -1,0 +1,121 @@
+import { setImmediate } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Clock } from '../../types/backend.ts'
+import type { OutboxEvent } from '../../types/outbox.ts'
+import type { ServiceContext } from '../../types/services.ts'
+import { logError } from '../log-error.ts'
+import { Attempts, fieldsOf } from './attempt.ts'
+import type { Destination } from './destination.ts'
+import type { ResolvedOutboxOptions } from './options.ts'
+import type { EventResult, OpenStore, Work } from './store.ts'
+
+/** Milliseconds after which a batch starts no further publish, so that its transaction or lease stays short. */
+const BATCH_BUDGET = 5000
+/** Milliseconds of a hold beyond the budget and the last publish, in which results are stored. */
+const HOLD_MARGIN = 2000
+const PRUNE_LIMIT = 1000
+const PRUNE_INTERVAL = 60_000
+
+type Log = FastifyBaseLogger
+
+/** Takes events out of the store, has them published one after the other, and reports what became of them. */
+export class Relay {
+  /** `failed` counts attempts, the others events. */
+  readonly counters = { published: 0, failed: 0, parked: 0 }
+  readonly #options: ResolvedOutboxOptions
+  readonly #store: OpenStore
+  readonly #clock: Clock
+  readonly #attempts: Attempts
+  #isUnderPressure = false
+  #prunedAt = -Infinity
+
+  constructor (options: ResolvedOutboxOptions, destination: Destination, store: OpenStore, clock: Clock) {
+    this.#options = options
+    this.#store = store
+    this.#clock = clock
+    this.#attempts = new Attempts(options, destination, clock)
+  }
+
+  /** Batch after batch, until there is nothing to do or the destination takes no more. */
+  readonly pass = async ({ signal, log }: Pick<ServiceContext, 'signal' | 'log'>): Promise<void> => {
+    let goesOn = true
+    while (goesOn && !signal.aborted) {
+      goesOn = await this.#batch(signal, log)
+      await this.#prune(signal)
+      // SQLite and an enqueue into memory do without: a long backlog must not keep the process from everything else.
+      await setImmediate()
+    }
+  }
+
+  /** Whether another one should follow at once. */
+  async #batch (signal: AbortSignal, log: Log): Promise<boolean> {
+    const { batchSize, timeout } = this.#options
+    const hold = timeout + BATCH_BUDGET + HOLD_MARGIN
+    const stored = await this.#store.batch({ limit: batchSize, hold }, (events, batch) => this.#work(events, batch, signal, log))
+    for (const result of stored) this.#report(result, log)
+    return stored.length > 0 && !this.#isUnderPressure
+  }
+
+  async #work (events: readonly OutboxEvent[], batch: Parameters<Work>[1], signal: AbortSignal, log: Log): Promise<EventResult[]> {
+    const end = this.#clock.monotonic() + BATCH_BUDGET
+    const results: EventResult[] = []
+    const failedKeys = new Set<string>()
+    for (const event of events) {
+      if (signal.aborted || batch.isLost || this.#clock.monotonic() >= end) break
+      // Later ones of its key wait until it is published or parked.
+      if (failedKeys.has(event.key)) continue
+      const attempt = await this.#attempts.make(event, log)
+      if (attempt.state === 'untouched') {
+        this.#recordPressure(attempt.pressure, signal, log)
+        break
+      }
+      this.#isUnderPressure = false
+      if (attempt.state === 'failed') failedKeys.add(event.key)
+      results.push(attempt)
+    }
+    return results
+  }
+
+  /** Logged when it begins, not again at every pass. */
+  #recordPressure (pressure: unknown, signal: AbortSignal, log: Log): void {
+    if (!this.#isUnderPressure && !signal.aborted) {
+      logError(log, 'warn', pressure, { outbox: this.#options.name }, 'the destination of the outbox takes no events now, they wait')
+    }
+    this.#isUnderPressure = true
+  }
+
+  #report (result: EventResult, log: Log): void {
+    const { counters } = this
+    const { event } = result
+    if (result.state === 'published') {
+      counters.published++
+      return
+    }
+    const fields = fieldsOf(this.#options.name, event)
+    counters.failed++
+    if (result.state === 'failed') {
+      logError(log, 'warn', result.error, { ...fields, delay: result.delay }, 'publishing the event failed and will be retried')
+    } else {
+      counters.parked++
+      logError(log, 'error', result.error, fields, 'publishing the event failed and the event is parked')
+      this.#tellParked(event, result.error, log)
+    }
+  }
+
+  async #tellParked (event: OutboxEvent, error: Error, log: Log): Promise<void> {
+    try {
+      await this.#options.onParked?.(event, error)
+    } catch (thrown) {
+      logError(log, 'error', thrown, fieldsOf(this.#options.name, event), "the outbox's onParked failed")
+    }
+  }
+
+  /** After the events, which an outbox that cannot be pruned should not keep waiting. */
+  async #prune (signal: AbortSignal): Promise<void> {
+    if (this.#clock.monotonic() - this.#prunedAt < PRUNE_INTERVAL) return
+    this.#prunedAt = this.#clock.monotonic()
+    let pruned
+    do pruned = await this.#store.prune(this.#options.retention, PRUNE_LIMIT)
+    while (pruned === PRUNE_LIMIT && !signal.aborted)
+  }
+}

@@ -1,0 +1,281 @@
+import type { Test } from 'tap'
+import type { OutboxEvent } from '../../lib/outbox/index.ts'
+import type { EventResult, OpenStore, OutboxStore } from '../../lib/outbox/store.ts'
+import { uuid } from '../../lib/uuid.ts'
+import { deferred } from './app.ts'
+import { until } from './outbox.ts'
+
+/** One database with an empty outbox, and a table of the business's. */
+export interface Database {
+  readonly store: OutboxStore
+  /** The same as the source of a module that has `postgres`, `sqlite` and `pg` imported. */
+  readonly storeSource: string
+  /** Runs `use` in a transaction: committed, or rolled back when it throws. */
+  transaction<T> (use: (tx: any, insertBusinessRow: () => unknown) => T | Promise<T>): Promise<T> // A client or a DatabaseSync.
+  rows (): Promise<Row[]>
+  businessRows (): Promise<number>
+}
+
+export interface Row {
+  readonly id: string
+  readonly state: string
+  readonly attempts: number
+  readonly last_error: string | null
+}
+
+export interface Engine {
+  readonly name: string
+  /** Undefined, with the test skipped, where the engine is not there. */
+  create (t: Test): Promise<Database | undefined>
+}
+
+const HOLD = 60_000
+
+export function published (event: OutboxEvent): EventResult {
+  return { event, state: 'published' }
+}
+
+function failed (event: OutboxEvent, delay: number): EventResult {
+  return { event, state: 'failed', error: new Error('no'), message: `attempt ${event.attempt} failed`, delay }
+}
+
+function parked (event: OutboxEvent): EventResult {
+  return { event, state: 'parked', error: new Error('no'), message: `attempt ${event.attempt} failed` }
+}
+
+/** Adds events in one transaction; their ids. */
+export async function add (database: Database, store: Pick<OpenStore, 'add'>, ...keys: string[]): Promise<string[]> {
+  return database.transaction(async (tx) => {
+    const ids: string[] = []
+    for (const key of keys) ids.push(await store.add(tx, () => ({ id: uuid(), type: 'thing.happened', key, payload: '{}' })))
+    return ids
+  })
+}
+
+/** What a batch hands out; nothing is stored. */
+async function look (store: OpenStore, limit = 100): Promise<string[]> {
+  let ids: string[] = []
+  await store.batch({ limit, hold: HOLD }, async (events) => {
+    ids = events.map(({ id }) => id)
+    return []
+  })
+  return ids
+}
+
+function settle (store: OpenStore, result: (event: OutboxEvent) => EventResult | undefined): Promise<readonly EventResult[]> {
+  return store.batch({ limit: 100, hold: HOLD }, async (events) => events.map(result).filter((one) => one !== undefined))
+}
+
+/** What every store promises to the relay. */
+export function storeSuite (t: Test, { name, create }: Engine): void {
+  function test (sentence: string, body: (t: Test, database: Database, store: OpenStore) => Promise<void>): void {
+    t.test(`${name}: ${sentence}`, async (t) => {
+      const database = await create(t)
+      if (database === undefined) return
+      const store = await database.store.open()
+      t.teardown(() => store.close())
+      await body(t, database, store)
+    })
+  }
+
+  test('an event exists if and when its transaction commits', async (t, database, store) => {
+    let id = ''
+    await database.transaction(async (tx, insertBusinessRow) => {
+      await insertBusinessRow()
+      id = await store.add(tx, () => ({ id: uuid(), type: 'order.placed', key: '', payload: '{}' }))
+    })
+    await t.rejects(database.transaction(async (tx, insertBusinessRow) => {
+      await insertBusinessRow()
+      await store.add(tx, () => ({ id: uuid(), type: 'order.placed', key: '', payload: '{}' }))
+      throw new Error('out of stock')
+    }), { message: 'out of stock' })
+    t.same((await database.rows()).map((row) => row.id), [id])
+    t.equal(await database.businessRows(), 1)
+  })
+
+  test('what comes out is what went in', async (t, database, store) => {
+    const payloads = [null, { a: [1, 'ä', '😀'], b: { c: null } }, 'nul \0 and half a pair \ud800', 12.5, '"quoted" \\ {braces}, and commas']
+    const before = Date.now()
+    const ids = await database.transaction(async (tx) => {
+      const ids: string[] = []
+      for (const payload of payloads) ids.push(await store.add(tx, () => ({ id: uuid(), type: 'Größe "x"', key: "k'1", payload: JSON.stringify(payload) })))
+      return ids
+    })
+    let events: readonly OutboxEvent[] = []
+    await store.batch({ limit: 100, hold: HOLD }, async (given) => {
+      events = given
+      return []
+    })
+    t.same(events.map(({ createdAt, ...event }) => event), payloads.map((payload, index) => ({ id: ids[index], type: 'Größe "x"', key: "k'1", payload, attempt: 1 })))
+    for (const { createdAt } of events) t.ok(Number.isInteger(createdAt) && createdAt >= before - 1000 && createdAt <= Date.now() + 1000)
+  })
+
+  test('a batch is at most as large as asked for, and in the order of add', async (t, database, store) => {
+    const ids = await add(database, store, 'a', 'b', 'a', 'c', 'b')
+    t.same(await look(store, 4), ids.slice(0, 4))
+    await store.batch({ limit: 2, hold: HOLD }, async (events) => events.map(published))
+    t.same(await look(store), ids.slice(2))
+  })
+
+  test('an event without a result stays as it was, and can be had at once', async (t, database, store) => {
+    const ids = await add(database, store, '', '')
+    t.same(await settle(store, () => undefined), [])
+    t.match(await database.rows(), ids.map((id) => ({ id, state: 'pending', attempts: 0, last_error: null })))
+    t.same(await look(store), ids)
+  })
+
+  test('a failed event waits, and with it the later ones of its key, counted and with the last error', async (t, database, store) => {
+    const [a1, b1, a2, b2] = await add(database, store, 'a', 'b', 'a', 'b')
+    const stored = await settle(store, (event) => event.id === a1 ? failed(event, 60_000) : event.id === b1 ? published(event) : undefined)
+    t.same(stored.map(({ state }) => state), ['failed', 'published'])
+    t.same(await look(store), [b2])
+    const [row] = await database.rows()
+    t.match(row, { id: a1, state: 'pending', attempts: 1, last_error: 'attempt 1 failed' })
+    t.ok(a2)
+  })
+
+  test('a failed event comes back after its delay, for its next attempt, with what waited for it', async (t, database, store) => {
+    const [first, second] = await add(database, store, '', '')
+    await settle(store, (event) => event.id === first ? failed(event, 150) : undefined)
+    t.same(await look(store), [])
+    await until(async () => {
+      const stored = await settle(store, (event) => event.id === first ? failed(event, 0) : undefined)
+      return stored.length > 0
+    })
+    t.match((await database.rows())[0], { attempts: 2, last_error: 'attempt 2 failed' })
+    await until(async () => (await look(store)).length === 2)
+    await settle(store, published)
+    t.match(await database.rows(), [{ id: first, state: 'published', attempts: 3, last_error: 'attempt 2 failed' }, { id: second, state: 'published', attempts: 1 }])
+    t.same(await look(store), [])
+  })
+
+  test('a parked event lets the later ones of its key go on', async (t, database, store) => {
+    const [first, second] = await add(database, store, '', '')
+    await settle(store, (event) => event.id === first ? parked(event) : undefined)
+    t.same(await look(store), [second])
+  })
+
+  test('parked events are listed, those parked first come first', async (t, database, store) => {
+    const [first, second, third] = await add(database, store, 'a', 'b', 'c')
+    await settle(store, (event) => event.id === second ? parked(event) : undefined)
+    await settle(store, (event) => event.id === first ? parked(event) : undefined)
+    const list = await store.listParked(100)
+    t.match(list, [{ id: second, type: 'thing.happened', key: 'b', payload: {}, attempts: 1, lastError: 'attempt 1 failed' }, { id: first }])
+    t.ok(list.every(({ createdAt, parkedAt }) => createdAt <= parkedAt && Math.abs(Date.now() - parkedAt) < 5000))
+    t.same((await store.listParked(1)).map(({ id }) => id), [second])
+    t.same(await store.listParked(0), [])
+    t.same(await look(store), [third])
+  })
+
+  test('a parked event that is retried begins anew, at its old place', async (t, database, store) => {
+    const [first, second] = await add(database, store, '', '')
+    await settle(store, (event) => event.id === first ? parked(event) : undefined)
+    t.equal(await store.retryParked(first!), true)
+    t.match(await database.rows(), [{ id: first, state: 'pending', attempts: 0, last_error: 'attempt 1 failed' }, {}])
+    t.same(await look(store), [first, second])
+    t.equal(await store.retryParked(first!), false, 'it is not parked any more')
+  })
+
+  test('a parked event can be removed', async (t, database, store) => {
+    const [first, second] = await add(database, store, '', '')
+    await settle(store, (event) => event.id === first ? parked(event) : undefined)
+    t.equal(await store.removeParked(second!), false, 'it is not parked')
+    t.equal(await store.removeParked(first!), true)
+    t.equal(await store.removeParked(first!), false)
+    t.same((await database.rows()).map(({ id }) => id), [second])
+  })
+
+  test('what is the id of no event is nowhere', async (t, _database, store) => {
+    for (const id of [uuid(), 'no uuid', '', 'nul \0']) {
+      t.equal(await store.retryParked(id), false)
+      t.equal(await store.removeParked(id), false)
+    }
+  })
+
+  test('what one process has in its hands, and what follows it, no other one gets', async (t, database, store) => {
+    const other = await database.store.open()
+    t.teardown(() => other.close())
+    const ids = await add(database, store, 'a', 'a', 'b', 'a', 'c')
+    let elsewhere: string[] = []
+    await store.batch({ limit: 2, hold: HOLD }, async (events) => {
+      t.same(events.map(({ id }) => id), ids.slice(0, 2))
+      elsewhere = await look(other)
+      return [published(events[0]!), failed(events[1]!, 60_000)]
+    })
+    // PostgreSQL locks the heads of more keys than it hands out; nothing of 'a' may be among these.
+    t.ok(elsewhere.every((id) => id === ids[2] || id === ids[4]))
+    t.same(await look(other), [ids[2], ids[4]])
+  })
+
+  test('an earlier event that turns up later does not make others be handed out twice', async (t, database, store) => {
+    const other = await database.store.open()
+    t.teardown(() => other.close())
+    const [first, second, third] = await add(database, store, '', '', '')
+    await settle(store, (event) => event.id === first ? parked(event) : undefined)
+    await store.batch({ limit: 100, hold: HOLD }, async (events) => {
+      t.same(events.map(({ id }) => id), [second, third])
+      await other.retryParked(first!)
+      t.same(await look(other), [first])
+      return events.map(published)
+    })
+    t.same(await look(other), [first])
+  })
+
+  test('many keys that wait for a retry keep no other key waiting', async (t, database, store) => {
+    const keys = Array.from({ length: 25 }, (_, index) => `failing ${index}`)
+    const heads = new Set(await add(database, store, ...keys))
+    await add(database, store, ...keys, ...keys)
+    await settle(store, (event) => heads.has(event.id) ? failed(event, 60_000) : undefined)
+    t.same(await look(store, 2), [])
+    const [fresh] = await add(database, store, 'fresh')
+    t.same(await look(store, 2), [fresh])
+    await store.batch({ limit: 2, hold: HOLD }, async (events) => events.map((event) => failed(event, 60_000)))
+    t.same(await look(store, 2), [])
+  })
+
+  test('events published long ago are pruned, the oldest first, and nothing else', async (t, database, store) => {
+    await add(database, store, 'a', 'b', 'c', 'd', 'e')
+    const ids = (await database.rows()).map(({ id }) => id)
+    await settle(store, (event) => event.key === 'e' ? undefined : event.key === 'd' ? parked(event) : published(event))
+    t.equal(await store.prune(60_000, 10), 0)
+    await until(async () => await store.prune(5, 2) === 2)
+    t.same((await database.rows()).map(({ id }) => id).slice(1), ids.slice(3))
+    t.equal(await store.prune(5, 10), 1)
+    t.same((await database.rows()).map(({ id }) => id), ids.slice(3))
+  })
+
+  test('the figures are those of what is there', async (t, database, store) => {
+    t.same(await store.stats(), { pending: 0, parked: 0, oldestSeconds: 0 })
+    await add(database, store, 'a', 'b', 'c')
+    await settle(store, (event) => event.key === 'a' ? parked(event) : event.key === 'b' ? published(event) : undefined)
+    const { oldestSeconds, ...counts } = await until(async () => {
+      const stats = await store.stats()
+      return stats.oldestSeconds > 0.05 && stats
+    })
+    t.same(counts, { pending: 1, parked: 1 })
+    t.ok(oldestSeconds < 60)
+  })
+
+  test('several processes can open an outbox that is not there yet, at once', async (t, database) => {
+    const stores = await Promise.all(Array.from({ length: 5 }, () => database.store.open()))
+    for (const store of stores) store.close()
+    t.pass()
+  })
+
+  test('work that goes on while another process has the database is not lost', async (t, database, store) => {
+    const [id] = await add(database, store, '')
+    const [began, gate] = [deferred(), deferred()]
+    const writing = database.transaction(async (tx, insertBusinessRow) => {
+      await insertBusinessRow()
+      await store.add(tx, () => ({ id: uuid(), type: 'x', key: '', payload: '{}' }))
+      began.resolve()
+      await gate.promise
+    })
+    await began.promise
+    const working = settle(store, published)
+    setTimeout(() => gate.resolve(), 100)
+    const stored = await working
+    await writing
+    t.same(stored.map(({ event }) => event.id).slice(0, 1), [id])
+  })
+}

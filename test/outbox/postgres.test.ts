@@ -1,0 +1,189 @@
+import { EventEmitter } from 'node:events'
+import t, { type Test } from 'tap'
+import pg from 'pg'
+import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'
+import { createTable, statements } from '../../lib/outbox/postgres-sql.ts'
+import { uuid } from '../../lib/uuid.ts'
+import { deferred } from '../helpers/app.ts'
+import { until } from '../helpers/outbox.ts'
+import { postgresDatabase, type PostgresDatabase } from '../helpers/outbox-postgres.ts'
+import { add, published } from '../helpers/outbox-store-suite.ts'
+
+const HOLD = 60_000
+
+function test (sentence: string, body: (t: Test, database: PostgresDatabase) => Promise<void>, options?: Partial<PostgresStoreOptions>): void {
+  t.test(sentence, async (t) => {
+    const database = await postgresDatabase(t, options)
+    if (database !== undefined) await body(t, database)
+  })
+}
+
+t.test('wrong options are named', async (t) => {
+  const pool = { connect: async () => { throw new Error('not called') }, query: async () => { throw new Error('not called') } }
+  const wrong: [unknown, RegExp][] = [
+    [undefined, /got undefined/],
+    [{}, /required property 'pool'/],
+    [{ pool: {} }, /option 'pool'.*'connect'/],
+    [{ pool, schema: 'a"b' }, /option 'schema'/],
+    [{ pool, table: 'a-b' }, /option 'table'/],
+    [{ pool, table: 'x'.repeat(49) }, /option 'table'/],
+    [{ pool, createTable: 1 }, /option 'createTable' must be boolean, got 1/],
+    [{ pool, path: 'x' }, /unknown option 'path'/]
+  ]
+  for (const [options, message] of wrong) t.throws(() => postgres(options as never), { code: 'FST_JOBS_INVALID_OPTIONS', message })
+})
+
+test('names that SQL has a use for, and capitals, are fine', async (t, database) => {
+  const store = await database.store.open()
+  await add(database, store, '')
+  t.equal((await database.rows()).length, 1)
+}, { table: 'Order' })
+
+test('with createTable: false the table is the user’s to create', async (t, { pool, schema }) => {
+  const { open } = postgres({ pool, schema, createTable: false })
+  await t.rejects(open(), { message: /does not exist/ })
+  await pool.query(createTable({ schema, table: 'outbox_events' }))
+  await t.resolves(open())
+})
+
+test('a table of another shape fails the opening', async (t, { pool, schema }) => {
+  await pool.query(`CREATE TABLE ${schema}.outbox_events (id int)`)
+  await t.rejects(postgres({ pool, schema }).open(), { message: /column "seq" does not exist/ })
+})
+
+test('a schema that is not there fails the opening', async (t, { pool, schema }) => {
+  await t.rejects(postgres({ pool, schema: `${schema}_not` }).open(), { code: '3F000' })
+  t.equal(pool.idleCount, pool.totalCount)
+})
+
+test('who may not create tables can use the one that is there', async (t, { pool, schema, store, url }) => {
+  await store.open()
+  const role = `${schema}_app`
+  await pool.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA ${schema} TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)
+  const restricted = new pg.Pool({ connectionString: url, options: `-c role=${role}` })
+  t.teardown(async () => {
+    await restricted.end()
+    await pool.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+  const opened = await postgres({ pool: restricted, schema }).open()
+  await pool.query(`INSERT INTO ${schema}.outbox_events (id, type, payload) VALUES ('${uuid()}', 'from SQL', '{}')`)
+  t.equal((await opened.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).length, 1)
+})
+
+test('the Pool, or what is no client, is refused', async (t, { pool, store }) => {
+  const opened = await store.open()
+  const never = (): never => { throw new Error('not called') }
+  await t.rejects(async () => opened.add(pool, never), { code: 'FST_JOBS_INVALID_OPTIONS', message: /Pool.*pool\.connect\(\)/ })
+  for (const [tx, got] of [[undefined, /got undefined/], [null, /got null/], ['client', /got string/], [{ prepare () {} }, /got object without 'query'/]] as const) {
+    await t.rejects(async () => opened.add(tx, never), { code: 'FST_JOBS_INVALID_OPTIONS', message: got })
+  }
+})
+
+test('an event whose transaction commits late comes late, and is not lost', async (t, database) => {
+  const store = await database.store.open()
+  const [added, gate] = [deferred<string>(), deferred()]
+  const late = database.transaction(async (tx) => {
+    added.resolve(await store.add(tx, () => ({ id: uuid(), type: 'x', key: '', payload: '{}' })))
+    await gate.promise
+  })
+  const first = await added.promise
+  const [second] = await add(database, store, '')
+  t.same((await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).map(({ event }) => event.id), [second])
+  gate.resolve()
+  await late
+  t.same((await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).map(({ event }) => event.id), [first])
+})
+
+/** Runs the statement that locks heads, held up between its snapshot and its locks while `meanwhile` happens. */
+async function lockHeadsWhile (t: Test, { pool, schema }: PostgresDatabase, meanwhile: () => Promise<unknown>): Promise<string[]> {
+  const gate = Math.floor(Math.random() * 2 ** 31)
+  const sql = statements({ schema, table: 'outbox_events' })
+  const gatekeeper = await pool.connect()
+  const client = await pool.connect()
+  t.teardown(() => [gatekeeper, client].forEach((one) => one.release(true)))
+  const { rows: [{ pid }] } = await client.query('SELECT pg_backend_pid() AS pid')
+  await gatekeeper.query('SELECT pg_advisory_lock($1)', [gate])
+  await client.query(sql.begin(HOLD))
+  const held = sql.lockHeads.replace('ORDER BY event.seq', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY event.seq`)
+  const locking = client.query(held, [[''], 10])
+  await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'", [pid])).rowCount === 1)
+  await meanwhile()
+  await gatekeeper.query('SELECT pg_advisory_unlock($1)', [gate])
+  return (await locking).rows.map(({ key }) => key)
+}
+
+test('a head that another relay finished after this one looked is checked again, and left alone', async (t, database) => {
+  const store = await database.store.open()
+  await add(database, store, '', '')
+  t.same(await lockHeadsWhile(t, database, () => store.batch({ limit: 1, hold: HOLD }, async (events) => events.map(published))), [])
+})
+
+test('a head that another relay put off after this one looked is checked again, and left alone', async (t, database) => {
+  const store = await database.store.open()
+  await add(database, store, '', '')
+  t.same(await lockHeadsWhile(t, database, () => store.batch({ limit: 1, hold: HOLD }, async ([event]) => [{ event: event!, state: 'failed', error: new Error('no'), message: 'no', delay: 60_000 }])), [])
+})
+
+test('in a database whose transactions are serializable by default, too', async (t, database) => {
+  const pool = new pg.Pool({ connectionString: database.url, options: '-c default_transaction_isolation=serializable' })
+  t.teardown(() => pool.end())
+  const store = await database.store.open()
+  await add(database, store, '', '')
+  t.same(await lockHeadsWhile(t, { ...database, pool }, () => store.batch({ limit: 1, hold: HOLD }, async (events) => events.map(published))), [])
+})
+
+test('a head that nobody touched after this relay looked is its own', async (t, database) => {
+  const store = await database.store.open()
+  await add(database, store, '', '')
+  t.same(await lockHeadsWhile(t, database, async () => {}), [''])
+})
+
+test('a relay that sleeps for longer than its hold loses the batch, and tells it to stop', async (t, database) => {
+  const store = await database.store.open()
+  const ids = await add(database, store, '', '')
+  await t.rejects(store.batch({ limit: 10, hold: 100 }, async (events, batch) => {
+    await until(() => batch.isLost)
+    return events.map(published)
+  }))
+  t.match(await database.rows(), ids.map((id) => ({ id, state: 'pending' })))
+})
+
+test('a terminated connection loses the batch and nothing else', async (t, { pool, schema, url, ...database }) => {
+  const name = `relay-${schema}`
+  const own = new pg.Pool({ connectionString: url, application_name: name })
+  own.on('error', () => {})
+  t.teardown(() => own.end())
+  const store = await postgres({ pool: own, schema }).open()
+  const ids = await add(database, store, '', '')
+  await t.rejects(store.batch({ limit: 10, hold: HOLD }, async (events, batch) => {
+    await pool.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [name])
+    await until(() => batch.isLost)
+    return events.map(published)
+  }))
+  t.equal((await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).length, ids.length)
+  t.equal(own.idleCount, own.totalCount)
+})
+
+t.test('a client that fails is given back as broken, and may go on failing', async (t) => {
+  const released: unknown[] = []
+  const client = Object.assign(new EventEmitter(), {
+    query: async (): Promise<never> => { throw new Error('connection reset') },
+    release: (error: unknown) => { released.push(error) }
+  })
+  const store = await postgres({
+    pool: { query: async () => ({ rows: [{ exists: true }], rowCount: 1 }), connect: async () => client }
+  }).open()
+  await t.rejects(store.batch({ limit: 10, hold: HOLD }, async () => []), { message: 'connection reset' })
+  t.match(released, [{ message: 'connection reset' }])
+  t.doesNotThrow(() => client.emit('error', new Error('and again')))
+})
+
+test('a large backlog of one key costs a batch no more than a small one', async (t, { pool, schema, store }) => {
+  const opened = await store.open()
+  const insert = `INSERT INTO ${schema}.outbox_events (id, key, type, payload) SELECT md5(i::text)::uuid, '', 'x', '{}' FROM generate_series(1, 20000) AS i`
+  await pool.query(insert)
+  const began = performance.now()
+  for (let round = 0; round < 5; round++) t.equal((await opened.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).length, 10)
+  // Planned as a hash anti join, the same takes minutes.
+  t.ok(performance.now() - began < 10_000)
+})
