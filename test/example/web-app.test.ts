@@ -1,6 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import sharp from 'sharp'
 import t from 'tap'
@@ -9,10 +11,21 @@ import { startExample } from '../helpers/example.ts'
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 const skip = (major > 22 || (major === 22 && minor >= 18)) ? false : 'type stripping needs Node >= 22.18'
 
-t.test('the web app mails, makes thumbnails, keeps dead letters and drains on SIGTERM', { skip }, async (t) => {
+/** Asks until the answer is what is waited for. */
+async function eventually (ask: () => Promise<any>, isIt: (answer: any) => boolean): Promise<any> {
+  const deadline = Date.now() + 15_000
+  for (;;) {
+    const answer = await ask()
+    if (isIt(answer)) return answer
+    if (Date.now() > deadline) throw new Error(`timed out: ${JSON.stringify(answer)}`)
+    await wait(20)
+  }
+}
+
+t.test('the web app mails, makes thumbnails, keeps dead letters, takes orders, cleans up, reports and drains on SIGTERM', { skip }, async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), 'web-app-'))
   t.teardown(() => rm(dataDir, { recursive: true, force: true }))
-  const { base, stop } = await startExample(t, { DATA_DIR: dataDir, THUMBNAIL_DELAY_MS: '800' })
+  const { base, orderPort, stop } = await startExample(t, { DATA_DIR: dataDir, ORDER_SYNC_MS: '50', THUMBNAIL_DELAY_MS: '800' })
   t.ok(base, 'the server says where it listens')
 
   const json = async (path: string): Promise<any> => (await fetch(base + path)).json()
@@ -20,15 +33,7 @@ t.test('the web app mails, makes thumbnails, keeps dead letters and drains on SI
     method: 'POST',
     ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
   })
-  async function until (id: string, done: (job: any) => boolean) {
-    const deadline = Date.now() + 15_000
-    for (;;) {
-      const job = await json(`/jobs/${id}`)
-      if (done(job)) return job
-      if (Date.now() > deadline) throw new Error(`timed out: ${JSON.stringify(job)}`)
-      await wait(20)
-    }
-  }
+  const until = (id: string, done: (job: any) => boolean) => eventually(() => json(`/jobs/${id}`), done)
 
   t.equal((await fetch(`${base}/health/ready`)).status, 200)
 
@@ -61,6 +66,37 @@ t.test('the web app mails, makes thumbnails, keeps dead letters and drains on SI
   const report: any = await (await post('/flaky-report')).json()
   t.equal((await until(report.jobId, (job) => job.state === 'dead')).attempt, 3)
   t.match(await json('/failed-reports'), [{ id: report.jobId, name: 'flaky-report' }])
+
+  t.same(await (await post('/orders', { email: 'bob@example.com', item: 'tea' })).json(), { orderId: 1 })
+  t.equal((await post('/orders', { email: 'nobody', item: 'tea' })).status, 400)
+  const desk = connect(orderPort, '127.0.0.1').setEncoding('utf8')
+  const answers = createInterface({ input: desk })[Symbol.asyncIterator]()
+  desk.write('carl@example.com two loaves of bread\n')
+  t.same(await answers.next(), { done: false, value: '2' })
+  desk.write('nonsense\n')
+  t.match(await answers.next(), { value: /^error/ })
+  await writeFile(join(dataDir, 'orders', 'a.part'), JSON.stringify({ email: 'dora@example.com', item: 'milk' }))
+  await rename(join(dataDir, 'orders', 'a.part'), join(dataDir, 'orders', 'a.json'))
+  await writeFile(join(dataDir, 'orders', 'b.json'), 'no JSON')
+  const mailed = (name: string) => eventually(() => json('/mailbox'), (mails: any[]) => mails.some(({ to }) => to[0] === `${name}@example.com`))
+  for (const name of ['bob', 'carl', 'dora']) await mailed(name)
+  t.same((await json('/orders')).map(({ source }: any) => source), ['http', 'tcp', 'file'])
+  t.match((await json('/mailbox')).filter(({ to }: any) => to[0] === 'carl@example.com'), [{ subject: 'Your order 2', text: /two loaves of bread/ }])
+  await eventually(() => readdir(join(dataDir, 'orders', 'failed')).catch(() => []), (files: string[]) => files.includes('b.json'))
+  t.same(await readdir(join(dataDir, 'orders', 'done')), ['a.json'])
+
+  await post('/tokens?seconds=0')
+  await post('/tokens')
+  t.same(await json('/tokens'), { count: 2 })
+  t.equal((await post('/jobs/admin/schedules/token-clean-up/run')).status, 202)
+  t.ok(await eventually(() => json('/tokens'), ({ count }: any) => count === 1))
+  t.equal((await post('/jobs/admin/schedules/daily-report/run')).status, 202)
+  await mailed('boss')
+  t.match((await json('/mailbox')).at(-1), { subject: /^Report of \d+ \w+ \d{4}$/, text: /^Orders: 3\s*$/ })
+  t.match(await json('/jobs/status'), {
+    schedules: { 'token-clean-up': { nextRun: /:00:00.000Z$/ }, 'daily-report': { timezone: 'Europe/Berlin', nextRun: /T0[01]:00:00.000Z$/ } },
+    services: { outbox: { state: 'running' }, 'order-sync': { state: 'running' }, 'order-listener': { state: 'running' } }
+  })
 
   t.match(await (await fetch(`${base}/metrics`)).text(), /jobs_succeeded_total\{[^}]*\} \d/)
   t.match(await json('/jobs/status'), { isRunning: true, isStopping: false })

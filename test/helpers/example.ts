@@ -10,6 +10,8 @@ export const root = join(import.meta.dirname, '../..')
 export const plainEnv = { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 
 export interface Example {
+  /** Where cash desks connect. */
+  readonly orderPort: number
   /** Where it listens: `http://127.0.0.1:<port>`. */
   readonly base: string
   /** Sends SIGTERM; resolves with exit code and signal. */
@@ -19,7 +21,7 @@ export interface Example {
 /** Starts the main example as the README does, on a free port. */
 export async function startExample (t: Test, settings: Record<string, string> = {}): Promise<Example> {
   const child = spawn(process.execPath, ['example/web-app/server.ts'], {
-    cwd: root, env: { ...plainEnv, PORT: '0', ...settings }, stdio: ['ignore', 'pipe', 'inherit']
+    cwd: root, env: { ...plainEnv, PORT: '0', ORDER_PORT: '0', ...settings }, stdio: ['ignore', 'pipe', 'inherit']
   })
   const exited = once(child, 'exit') as ReturnType<Example['stop']>
   const stop: Example['stop'] = () => {
@@ -27,9 +29,11 @@ export async function startExample (t: Test, settings: Record<string, string> = 
     return exited
   }
   t.teardown(stop)
+  let orderPort = 0
   for await (const line of createInterface({ input: child.stdout })) {
+    orderPort = Number(/cash desks: port (\d+)/.exec(line)?.[1] ?? orderPort)
     const base = /listening on (\S+)/.exec(line)?.[1]
-    if (base !== undefined) return { base, stop }
+    if (base !== undefined) return { base, orderPort, stop }
   }
   throw new Error('the example does not listen')
 }
