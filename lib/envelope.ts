@@ -1,16 +1,16 @@
 import type { JobEnvelope, JobInfo } from '../types/job.ts'
 import { InvalidPayloadError, PayloadTooLargeError, toError } from './errors.ts'
 
-/** A payload as the JSON text that a serialising backend stores. */
-export function encodePayload (name: string, payload: unknown, maxBytes: number): string {
+/** A payload as the JSON text that is stored. `owner` says in errors whose it is: "job 'send-email'". */
+export function encodePayload (owner: string, payload: unknown, maxBytes: number): string {
   let text: string
   try {
     text = JSON.stringify(payload) ?? 'null'
   } catch (error) {
-    throw new InvalidPayloadError(name, `it is not JSON (${toError(error).message.split('\n')[0]})`, { cause: error })
+    throw new InvalidPayloadError(owner, `it is not JSON (${toError(error).message.split('\n')[0]})`, { cause: error })
   }
   const bytes = Buffer.byteLength(text)
-  if (bytes > maxBytes) throw new PayloadTooLargeError(name, bytes, maxBytes)
+  if (bytes > maxBytes) throw new PayloadTooLargeError(owner, bytes, maxBytes)
   return text
 }
 

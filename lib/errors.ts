@@ -14,9 +14,9 @@ export const QueueFullError = jobsError('FST_JOBS_QUEUE_FULL',
   "Queue '%s' is full (capacity %s)%s; try again later, raise its capacity or choose another fullMode", 503)
 export const BackendUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
   "Backend '%s' of queue '%s' cannot be reached; see the cause, check its address and that it runs", 503)
-export const InvalidPayloadError = jobsError('FST_JOBS_INVALID_PAYLOAD', "Invalid payload for job '%s': %s", 400)
+export const InvalidPayloadError = jobsError('FST_JOBS_INVALID_PAYLOAD', 'Invalid payload for %s: %s', 400)
 export const PayloadTooLargeError = jobsError('FST_JOBS_PAYLOAD_TOO_LARGE',
-  "The payload of job '%s' has %s bytes, more than the %s allowed; store the data elsewhere and enqueue a reference, or raise maxPayloadBytes", 413)
+  'The payload of %s has %s bytes, more than the %s allowed; store the data elsewhere and pass a reference, or raise maxPayloadBytes', 413)
 export const UnknownJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
   "There is no job '%s'; define it with fastify.jobs.define() before enqueueing it", 500)
 export const UnknownQueueError = jobsError('FST_JOBS_UNKNOWN_QUEUE', "There is no queue '%s'; the queues are: %s", 500)

@@ -45,7 +45,7 @@ export class Definition implements JobDefinition {
   /** Throws FST_JOBS_INVALID_PAYLOAD with Ajv's message. */
   checkPayload (payload: unknown): void {
     const validate = this.#validate
-    if (validate !== undefined && !validate(payload)) throw new InvalidPayloadError(this.name, this.#compiler.explain(validate))
+    if (validate !== undefined && !validate(payload)) throw new InvalidPayloadError(`job '${this.name}'`, this.#compiler.explain(validate))
   }
 }
 

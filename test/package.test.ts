@@ -108,10 +108,61 @@ t.test('a consumer runs a job, by import and by require', async (t) => {
   }
 })
 
+const outboxBody = `
+  const { setTimeout: wait } = await import('node:timers/promises')
+  const supported = process.getBuiltinModule?.('node:sqlite') !== undefined
+  const app = Fastify()
+  await app.register(backgroundJobs)
+  const published = []
+  const registered = app.register(outbox, { store: sqlite({ path }), every: 5, publish: ({ type }) => { published.push(type) } })
+  if (!supported) {
+    await registered.then(() => published.push('?'), ({ code }) => published.push(code))
+  } else {
+    await registered
+    await app.ready()
+    const { DatabaseSync } = await import('node:sqlite')
+    const db = new DatabaseSync(path)
+    db.exec('BEGIN')
+    app.outbox.add(db, 'order-placed', { id: 1 })
+    db.exec('COMMIT')
+    db.close()
+    while (published.length === 0) await wait(5)
+    await app.close()
+  }
+  console.log(JSON.stringify({ published, supported, postgres: typeof postgres }))
+`
+
+const outboxPrograms = {
+  'outbox.mjs': `
+import Fastify from 'fastify'
+import { backgroundJobs } from 'fastify-background-jobs'
+import outbox, { postgres, sqlite } from 'fastify-background-jobs/outbox'
+const path = process.argv[2]
+${outboxBody}`,
+  'outbox.cjs': `
+const Fastify = require('fastify')
+const { backgroundJobs } = require('fastify-background-jobs')
+const { outbox, postgres, sqlite } = require('fastify-background-jobs/outbox')
+const path = process.argv[2]
+;(async () => {${outboxBody}})()`
+}
+
+t.test('a consumer relays an event, by import and by require; a Node without SQLite says so', async (t) => {
+  for (const [version, node] of await nodes()) {
+    for (const [file, source] of Object.entries(outboxPrograms)) {
+      await writeFile(join(consumer, file), source)
+      const { stdout } = await run(node, [file, join(consumer, `${version}-${file}.db`)], { cwd: consumer, env: plainEnvironment() })
+      const { supported, ...found } = JSON.parse(stdout) as { supported: boolean }
+      t.same(found, { published: [supported ? 'order-placed' : 'FST_JOBS_NOT_SUPPORTED'], postgres: 'function' }, `${file} on Node ${version}`)
+    }
+  }
+})
+
 t.test("a consumer's types", async (t) => {
   await writeFile(join(consumer, 'module.ts'), `
 import Fastify from 'fastify'
-import backgroundJobs, { memory, NonRetryableError, type Backend, type JobTypes } from 'fastify-background-jobs'
+import backgroundJobs, { memory, NonRetryableError, poll, type Backend, type JobTypes } from 'fastify-background-jobs'
+import outbox, { sqlite, type SqliteTransaction } from 'fastify-background-jobs/outbox'
 
 declare module 'fastify-background-jobs' {
   interface JobTypes { 'send-email': { to: string } }
@@ -137,7 +188,13 @@ await app.jobs.enqueue(resize, { width: 100 })
 // @ts-expect-error The definition knows its payload.
 await app.jobs.enqueue(resize, { width: 'wide' })
 
-export type Seen = [Backend, JobTypes]
+app.jobs.schedule('nightly', { cron: '0 2 * * *', timezone: 'Europe/Berlin' }, resize, { payload: { width: 1 }, missed: 'runOnce' })
+app.jobs.service('sync', poll(1000, async ({ signal }) => signal.throwIfAborted()), { onFailure: 'restart' })
+await app.register(outbox, { store: sqlite({ path: 'app.db' }), job: 'send-email' })
+declare const db: SqliteTransaction
+const id: string = app.outbox.add(db, 'order-placed', { to: 'ada@example.org' })
+
+export type Seen = [Backend, JobTypes, typeof id]
 `)
   await writeFile(join(consumer, 'common.cts'), `
 import Fastify = require('fastify')

@@ -38,7 +38,7 @@ export class OutboxFacade {
     if (typeof type !== 'string') throw new InvalidOptionsError(`call of outbox.add: the type must be a string, got ${kindOf(type)}`)
     if (!TYPE.test(type)) throw new InvalidOptionsError(`call of outbox.add: the type must have 1 to 255 characters and no NUL, got ${type.length} characters`)
     checkAddOptions(options, `outbox.add of event '${type}'`)
-    return { id: uuid(), type, key: options.key ?? '', payload: encodePayload(type, payload, this.#maxPayloadBytes) }
+    return { id: uuid(), type, key: options.key ?? '', payload: encodePayload(`event '${type}'`, payload, this.#maxPayloadBytes) }
   }
 }
 

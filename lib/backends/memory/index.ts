@@ -64,7 +64,7 @@ class MemoryBackend implements Backend {
     const target = this.#queue(queue)
     if (this.#serialize) {
       try {
-        for (const job of jobs) job.payload = JSON.parse(encodePayload(job.name, job.payload, target.settings.maxPayloadBytes))
+        for (const job of jobs) job.payload = JSON.parse(encodePayload(`job '${job.name}'`, job.payload, target.settings.maxPayloadBytes))
       } catch (error) {
         return Promise.reject(error)
       }
