@@ -11,6 +11,13 @@ import { checkHistograms, parseExposition, type Exposition } from '../helpers/pr
 const COUNTERS = ['queued', 'started', 'succeeded', 'failed', 'retried', 'dead_lettered', 'dropped', 'rejected', 'discarded']
 const GAUGES = ['queue_depth', 'queue_capacity', 'delayed', 'in_flight']
 const HISTOGRAMS = ['wait_seconds', 'duration_seconds']
+const SCHEDULE_METRICS = {
+  jobs_schedule_ticks_total: 'counter',
+  jobs_schedule_missed_total: 'counter',
+  jobs_schedule_skipped_total: 'counter',
+  jobs_schedule_failed_total: 'counter',
+  jobs_schedule_last_success_timestamp_seconds: 'gauge'
+}
 const SERVICE_METRICS = { jobs_service_up: 'gauge', jobs_service_failures_total: 'counter', jobs_service_restarts_total: 'counter' }
 
 async function scrape (app: FastifyInstance): Promise<Exposition> {
@@ -38,6 +45,7 @@ async function busyApp (t: Test, options: BackgroundJobsOptions = {}): Promise<B
   app.jobs.define('fatal', async () => { throw new NonRetryableError('never') })
   app.jobs.define('slow', { queue: 'small' }, () => gate.promise)
   app.jobs.define('strict', { queue: 'strict' }, () => gate.promise)
+  app.jobs.schedule('tick', { every: 3_600_000 }, 'fine')
   app.jobs.service('tail', { start () {} })
   await app.ready()
   const ids: string[] = []
@@ -55,6 +63,7 @@ async function busyApp (t: Test, options: BackgroundJobsOptions = {}): Promise<B
   await enqueue('strict', 2)
   await t.rejects(app.jobs.enqueue('strict', 3), { code: 'FST_JOBS_QUEUE_FULL' })
   ids.push((await app.jobs.enqueue(async () => {}, { name: 'inline' })).id)
+  ids.push((await app.jobs.schedules.run('tick')).id)
   await clock.advance(2000)
   return { app, clock, ids }
 }
@@ -66,11 +75,12 @@ t.test('the metrics have the names, types and labels that the guide promises', a
     ...Object.fromEntries(COUNTERS.map((name) => [`jobs_${name}_total`, 'counter'])),
     ...Object.fromEntries(GAUGES.map((name) => [`jobs_${name}`, 'gauge'])),
     ...Object.fromEntries(HISTOGRAMS.map((name) => [`jobs_${name}`, 'histogram'])),
+    ...SCHEDULE_METRICS,
     ...SERVICE_METRICS
   })
-  for (const name of Object.keys(SERVICE_METRICS)) t.ok(samples.some((sample) => sample.name === name), name)
+  for (const name of Object.keys({ ...SCHEDULE_METRICS, ...SERVICE_METRICS })) t.ok(samples.some((sample) => sample.name === name), name)
   for (const { name, labels } of samples) {
-    const expected = name in SERVICE_METRICS ? ['service'] : GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job', 'le', 'queue'] : ['job', 'queue']
+    const expected = name in SCHEDULE_METRICS ? ['schedule'] : name in SERVICE_METRICS ? ['service'] : GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job', 'le', 'queue'] : ['job', 'queue']
     t.same(Object.keys(labels).sort(), expected, name)
   }
 })
@@ -81,7 +91,7 @@ t.test('every kind of ending is counted where it belongs', async (t) => {
   const counts = (queue: string, job: string): Record<string, number | undefined> => Object.fromEntries(
     COUNTERS.map((name) => [name, value(`jobs_${name}_total`, { queue, job })] as const).filter(([, count]) => count !== 0)
   )
-  t.same(counts('default', 'fine'), { queued: 3, started: 2, succeeded: 2 })
+  t.same(counts('default', 'fine'), { queued: 4, started: 3, succeeded: 3 })
   t.same(counts('default', 'flaky'), { queued: 1, started: 2, succeeded: 1, failed: 1, retried: 1 })
   t.same(counts('default', 'fatal'), { queued: 1, started: 1, failed: 1, dead_lettered: 1 })
   t.same(counts('small', 'slow'), { queued: 3, started: 1, dropped: 1 })
