@@ -3,7 +3,7 @@ import type { AdminOptions, AjvOptions, BackgroundJobsOptions, HealthOptions, Me
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
 import { InvalidOptionsError } from './errors.ts'
-import { resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
+import { backoffSchema, resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
 import { object, optionsCheck } from './validation.ts'
 
 const milliseconds = { type: 'number', minimum: 0 }
@@ -22,13 +22,6 @@ function withMethods (names: string[], properties: object = {}) {
 
 function orFalse (schema: object) {
   return { if: { type: 'boolean' }, then: { const: false }, else: schema }
-}
-
-const backoff = {
-  if: { kind: 'function' },
-  else: object({
-    type: { type: 'string', enum: ['exponential', 'fixed'] }, delay: milliseconds, max: milliseconds, jitter: fraction
-  })
 }
 
 const backend = withMethods(['open', 'enqueue', 'consume', 'stats', 'abandon', 'close'], {
@@ -50,7 +43,7 @@ const queue = object({
 const checkPluginOptions = optionsCheck(object({
   queues: { type: 'object', propertyNames: { pattern: '^[\\w.-]{1,128}$' }, additionalProperties: queue },
   backend,
-  retry: object({ attempts, backoff }),
+  retry: object({ attempts, backoff: backoffSchema }),
   shutdown: object({ mode: { type: 'string', enum: ['drain', 'drainQueued', 'stop'] }, timeout: milliseconds }),
   metrics: orFalse(object({
     path: orFalse(path),
@@ -66,13 +59,13 @@ const checkPluginOptions = optionsCheck(object({
 }))
 
 export const checkDefineOptions = optionsCheck(object({
-  queue: name, schema: { type: 'object' }, attempts, backoff, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
+  queue: name, schema: { type: 'object' }, attempts, backoff: backoffSchema, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
 }))
 
 export const checkService = optionsCheck(object({ start: { kind: 'function' }, run: { kind: 'function' }, stop: { kind: 'function' } }))
 export const checkServiceOptions = optionsCheck(object({
   onFailure: { type: 'string', enum: ['ignore', 'restart', 'close'] },
-  restart: object({ limit: { type: 'integer', minimum: 0 }, backoff })
+  restart: object({ limit: { type: 'integer', minimum: 0 }, backoff: backoffSchema })
 }))
 
 const enqueueProperties = {

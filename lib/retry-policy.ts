@@ -1,6 +1,20 @@
 import type { Outcome } from '../types/backend.ts'
 import type { BackoffFunction, BackoffOptions, RetryOptions } from '../types/options.ts'
 import { describe, isNonRetryable, serializeError } from './errors.ts'
+import { object } from './validation.ts'
+
+const milliseconds = { type: 'number', minimum: 0 }
+
+/** The option `backoff`, wherever there is one. */
+export const backoffSchema = {
+  if: { kind: 'function' },
+  else: object({
+    type: { type: 'string', enum: ['exponential', 'fixed'] },
+    delay: milliseconds,
+    max: milliseconds,
+    jitter: { type: 'number', minimum: 0, maximum: 1 }
+  })
+}
 
 export interface RetryPolicy {
   readonly attempts: number

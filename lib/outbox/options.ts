@@ -2,11 +2,10 @@ import type { JobDefinition } from '../../types/jobs.ts'
 import type { OutboxOptions, Publish } from '../../types/outbox.ts'
 import type { BackoffFunction } from '../../types/options.ts'
 import { InvalidOptionsError } from '../errors.ts'
-import { backoffFunction } from '../retry-policy.ts'
+import { backoffFunction, backoffSchema } from '../retry-policy.ts'
 import { checkName, object, optionsCheck } from '../validation.ts'
 import type { OutboxStore } from './store.ts'
 
-const milliseconds = { type: 'number', minimum: 0 }
 const DAY = 86_400_000
 /** Milliseconds that both databases can add to a time. */
 const CENTURY = 36_525 * DAY
@@ -19,15 +18,7 @@ const checkOptions = optionsCheck(object({
   every: { type: 'number', minimum: 1, maximum: DAY },
   batchSize: { type: 'integer', minimum: 1, maximum: 10_000 },
   attempts: { type: 'integer', minimum: 1 },
-  backoff: {
-    if: { kind: 'function' },
-    else: object({
-      type: { type: 'string', enum: ['exponential', 'fixed'] },
-      delay: milliseconds,
-      max: milliseconds,
-      jitter: { type: 'number', minimum: 0, maximum: 1 }
-    })
-  },
+  backoff: backoffSchema,
   timeout: { type: 'number', exclusiveMinimum: 0, maximum: DAY },
   retention: { type: 'number', minimum: 0, maximum: CENTURY },
   maxPayloadBytes: { type: 'integer', minimum: 1 },
