@@ -54,8 +54,9 @@ export class Schedule {
   #handled = 0
   /** The first tick after `#handled`. */
   #next: number | undefined
-  /** How often the clock was set back so far that ticks come again: they are other ticks then. */
+  /** How often the clock was set back so far that ticks come again: they are other ticks then, up to where it was before. */
   #setBacks = 0
+  #cameBefore = -Infinity
   #busy = false
   #paused = false
   #retryAt = 0
@@ -138,6 +139,7 @@ export class Schedule {
     if (this.#rule === undefined || this.#busy || this.#paused) return
     if (now < this.#handled - SETBACK) {
       this.#setBacks++
+      this.#cameBefore = Math.max(this.#cameBefore, this.#handled)
       this.#handledUntil(now)
     }
     if (this.#next === undefined || now < this.#next || this.#waitsToRetry(now)) return
@@ -208,7 +210,7 @@ export class Schedule {
 
   /** The same in every instance, and the same again when a late one comes to this tick. */
   #idOf (tick: number): string {
-    return `${this.name}@${new Date(tick).toISOString()}${this.#setBacks === 0 ? '' : `~${this.#setBacks}`}`
+    return `${this.name}@${new Date(tick).toISOString()}${tick > this.#cameBefore ? '' : `~${this.#setBacks}`}`
   }
 
   #uniqueFor (tick: number): number {
