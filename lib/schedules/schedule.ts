@@ -10,9 +10,10 @@ const GRACE = 60_000
 const SETBACK = 60_000
 /** Milliseconds until a tick that could not be enqueued is tried again. */
 const RETRY_DELAY = 5000
-/** Milliseconds. */
-const MINUTE = 60_000
-const HOUR = 3_600_000
+/** Milliseconds by which the clock of another instance may be behind, on top of the grace or of the interval until which it may run a tick. */
+const SKEW = 60_000
+/** Milliseconds for which a tick stays taken at the most, but for the skew. */
+const WEEK = 604_800_000
 /** Ticks looked at, one by one, for a run that another instance enqueued. */
 const LOOKBACK = 10
 
@@ -215,7 +216,7 @@ export class Schedule {
 
   #uniqueFor (tick: number): number {
     const interval = (this.#rule?.next(tick) ?? Infinity) - tick
-    return Math.max(MINUTE, Math.min(interval, HOUR))
+    return Math.min(Math.max(GRACE, interval), WEEK) + SKEW
   }
 
   async #isRunBefore (tick: number): Promise<boolean> {
