@@ -51,6 +51,7 @@ export class Schedule {
   readonly #host: ScheduleHost
   /** Undefined before the start and after the stop. */
   #rule: Rule | undefined
+  #startedAt = 0
   /** Everything up to this time has been seen to. */
   #handled = 0
   /** The first tick after `#handled`. */
@@ -105,6 +106,7 @@ export class Schedule {
 
   start (now: number): void {
     const rule = this.#rule = this.#createRule(now)
+    this.#startedAt = now
     this.#handledUntil(now)
     if (this.#options.immediate && this.#isWithinBounds(now)) this.#handle(rule.latest(now) ?? now, now)
   }
@@ -141,12 +143,14 @@ export class Schedule {
     if (now < this.#handled - SETBACK) {
       this.#setBacks++
       this.#cameBefore = Math.max(this.#cameBefore, this.#handled)
+      this.#startedAt = Math.min(this.#startedAt, now)
       this.#handledUntil(now)
     }
     if (this.#next === undefined || now < this.#next || this.#waitsToRetry(now)) return
     const tick = this.#rule.latest(now)!
-    const passed = this.#rule.count(this.#handled, tick)
-    const runs = this.#options.missed === 'runOnce' || now - tick <= GRACE
+    const passed = tick === this.#next ? 1 : this.#rule.count(this.#handled, tick)
+    // A tick of the time before the start is that of an immediate run.
+    const runs = this.#options.missed === 'runOnce' || now - Math.max(tick, this.#startedAt) <= GRACE
     this.#handledUntil(tick)
     this.#miss(runs ? passed - 1 : passed)
     if (runs) this.#handle(tick, now)
