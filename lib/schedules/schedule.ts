@@ -10,9 +10,10 @@ const GRACE = 60_000
 const SETBACK = 60_000
 /** Milliseconds until a tick that could not be enqueued is tried again. */
 const RETRY_DELAY = 5000
-/** Milliseconds. */
-const MINUTE = 60_000
-const HOUR = 3_600_000
+/** Milliseconds by which the clock of another instance may be behind, on top of the grace or of the interval until which it may run a tick. */
+const SKEW = 60_000
+/** Milliseconds for which a tick stays taken at the most, but for the skew. */
+const WEEK = 604_800_000
 /** Ticks looked at, one by one, for a run that another instance enqueued. */
 const LOOKBACK = 10
 
@@ -50,12 +51,14 @@ export class Schedule {
   readonly #host: ScheduleHost
   /** Undefined before the start and after the stop. */
   #rule: Rule | undefined
+  #startedAt = 0
   /** Everything up to this time has been seen to. */
   #handled = 0
   /** The first tick after `#handled`. */
   #next: number | undefined
-  /** How often the clock was set back so far that ticks come again: they are other ticks then. */
+  /** How often the clock was set back so far that ticks come again: they are other ticks then, up to where it was before. */
   #setBacks = 0
+  #cameBefore = -Infinity
   #busy = false
   #paused = false
   #retryAt = 0
@@ -103,6 +106,7 @@ export class Schedule {
 
   start (now: number): void {
     const rule = this.#rule = this.#createRule(now)
+    this.#startedAt = now
     this.#handledUntil(now)
     if (this.#options.immediate && this.#isWithinBounds(now)) this.#handle(rule.latest(now) ?? now, now)
   }
@@ -138,12 +142,15 @@ export class Schedule {
     if (this.#rule === undefined || this.#busy || this.#paused) return
     if (now < this.#handled - SETBACK) {
       this.#setBacks++
+      this.#cameBefore = Math.max(this.#cameBefore, this.#handled)
+      this.#startedAt = Math.min(this.#startedAt, now)
       this.#handledUntil(now)
     }
     if (this.#next === undefined || now < this.#next || this.#waitsToRetry(now)) return
     const tick = this.#rule.latest(now)!
-    const passed = this.#rule.count(this.#handled, tick)
-    const runs = this.#options.missed === 'runOnce' || now - tick <= GRACE
+    const passed = tick === this.#next ? 1 : this.#rule.count(this.#handled, tick)
+    // A tick of the time before the start is that of an immediate run.
+    const runs = this.#options.missed === 'runOnce' || now - Math.max(tick, this.#startedAt) <= GRACE
     this.#handledUntil(tick)
     this.#miss(runs ? passed - 1 : passed)
     if (runs) this.#handle(tick, now)
@@ -208,12 +215,12 @@ export class Schedule {
 
   /** The same in every instance, and the same again when a late one comes to this tick. */
   #idOf (tick: number): string {
-    return `${this.name}@${new Date(tick).toISOString()}${this.#setBacks === 0 ? '' : `~${this.#setBacks}`}`
+    return `${this.name}@${new Date(tick).toISOString()}${tick > this.#cameBefore ? '' : `~${this.#setBacks}`}`
   }
 
   #uniqueFor (tick: number): number {
     const interval = (this.#rule?.next(tick) ?? Infinity) - tick
-    return Math.max(MINUTE, Math.min(interval, HOUR))
+    return Math.min(Math.max(GRACE, interval), WEEK) + SKEW
   }
 
   async #isRunBefore (tick: number): Promise<boolean> {

@@ -308,13 +308,14 @@ t.test('an immediate run that finds the queue full is tried again', async (t) =>
   const app = await buildApp(t, { clock, queues: { default: { capacity: 1, fullMode: 'reject' } } })
   let runs = 0
   app.jobs.schedule('tick', { every: HOUR }, async () => { runs++ }, { immediate: true })
+  app.jobs.schedule('nightly', { cron: '0 2 * * *' }, async () => { runs++ }, { immediate: true })
   await app.jobs.enqueue(async () => {}, { name: 'other' })
   app.jobs.pause()
   await app.ready()
   await turns()
   app.jobs.resume()
   await clock.advance(10 * SECOND)
-  t.equal(runs, 1)
+  t.equal(runs, 2)
 })
 
 t.test('ticks that come while an enqueue waits for room are missed, not piled up', async (t) => {

@@ -138,6 +138,51 @@ t.test('a job of a millisecond keeps its tick taken for late instances, up to a 
   t.equal(new Set(ran).size, ran.length)
 })
 
+t.test('an instance whose clock was set back agrees with the others again once its clock has passed where it was', async (t) => {
+  const { clock, ran, instances } = await cluster(t, [0, 5 * MINUTE], { every: MINUTE })
+  await clock.advance(10 * MINUTE)
+  instances[1]!.clock.skew = 0
+  await clock.advance(6 * MINUTE)
+  ran.length = 0
+  await clock.advance(20 * MINUTE)
+  t.equal(new Set(ran).size, 20)
+  t.equal(ran.length, 20, 'none twice')
+})
+
+t.test('an instance that joins after the clock was set back repeats no tick', async (t) => {
+  const { clock, ran, join } = await cluster(t, [0], { every: MINUTE })
+  await clock.advance(10 * MINUTE)
+  clock.jump(-5 * MINUTE)
+  await clock.advance(10 * MINUTE)
+  await join(0)
+  ran.length = 0
+  await clock.advance(20 * MINUTE)
+  t.equal(new Set(ran).size, 20)
+  t.equal(ran.length, 20, 'none twice')
+})
+
+t.test('a tick stays taken for an instance that is late in both ways: behind, and stopped for a while', async (t) => {
+  const { clock, ran, instances } = await cluster(t, [0, -3 * SECOND], { every: MINUTE }, {}, { history: 0 })
+  await clock.advance(3 * MINUTE)
+  instances[1]!.clock.stop()
+  await clock.advance(62 * SECOND)
+  instances[1]!.clock.continue()
+  await clock.advance(2 * MINUTE)
+  t.equal(new Set(ran).size, ran.length, 'none twice')
+})
+
+for (const late of [5 * HOUR, 24 * HOUR]) {
+  t.test(`a daily tick stays taken for an instance that was stopped for ${late / HOUR} h, with missed 'runOnce'`, async (t) => {
+    const { clock, ran, instances } = await cluster(t, [0, -3 * SECOND], { cron: '0 2 * * *' }, { missed: 'runOnce' }, { history: 0 })
+    await clock.advance(2 * HOUR)
+    instances[1]!.clock.stop()
+    await clock.advance(late)
+    instances[1]!.clock.continue()
+    await clock.advance(2 * HOUR)
+    t.equal(new Set(ran).size, ran.length, 'none twice')
+  })
+}
+
 t.test("overlap 'skip' sees the runs of other instances", async (t) => {
   let running = 0
   let most = 0
