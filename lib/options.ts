@@ -14,6 +14,8 @@ const name = { type: 'string', minLength: 1, maxLength: 128 }
 // What can be asked for at /jobs/:id: 100 is Fastify's default maxParamLength.
 const id = { type: 'string', pattern: '^[\\x21-\\x7e]{1,100}$', not: { enum: ['.', '..', 'status'] } }
 const MAX_CAPACITY = 10_000_000
+/** Milliseconds: a longer interval is a mistake, and leads past the last Date. */
+const CENTURY = 36_525 * 86_400_000
 
 function withMethods (names: string[], properties: object = {}) {
   const methods = Object.fromEntries(names.map((method) => [method, { kind: 'function' }]))
@@ -81,7 +83,7 @@ const enqueueProperties = {
 }
 
 export const checkScheduleRule = optionsCheck(object({
-  every: { type: 'integer', minimum: 1 }, cron: { type: 'string' }, timezone: { type: 'string', minLength: 1, maxLength: 64 }
+  every: { type: 'integer', minimum: 1, maximum: CENTURY }, cron: { type: 'string' }, timezone: { type: 'string', minLength: 1, maxLength: 64 }
 }))
 export const checkScheduleOptions = optionsCheck(object({
   payload: {},
@@ -89,7 +91,7 @@ export const checkScheduleOptions = optionsCheck(object({
   priority: enqueueProperties.priority,
   overlap: { type: 'string', enum: ['skip', 'allow'] },
   missed: { type: 'string', enum: ['skip', 'runOnce'] },
-  jitter: milliseconds,
+  jitter: { ...milliseconds, maximum: CENTURY },
   startAt: enqueueProperties.runAt,
   endAt: enqueueProperties.runAt,
   immediate: { type: 'boolean' }

@@ -50,7 +50,7 @@ export class Runtime {
     this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
     this.idle = new Idle(() => this.queues)
     this.inspection = new Inspection(this)
-    this.scheduler = new Scheduler(options.clock)
+    this.scheduler = new Scheduler(options.clock, instance.log)
     const createScope = (): AwilixContainer => instance.diContainer.createScope()
     this.services = new Services({
       clock: options.clock,

@@ -111,7 +111,10 @@ export interface Backend {
   readonly name: string
   readonly capabilities: Capabilities
   open (context: BackendContext): Promise<void>
-  /** All or none where the backend can; resolves once it holds the jobs. */
+  /**
+   * All or none where the backend can; resolves once it holds the jobs. It waits for room only: a backend out of reach rejects
+   * within a bounded time, since whoever enqueues one after the other (a schedule) would fall silent with it.
+   */
   enqueue (queue: string, jobs: readonly JobEnvelope[], options: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]>
   /**
    * Takes one job at once where that needs no waiting and no round trip; undefined sends the job through `enqueue`.

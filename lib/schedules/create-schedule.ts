@@ -2,7 +2,7 @@ import type { ScheduledTick } from '../../types/job.ts'
 import type { DelegateHandler, EnqueuedJob, JobDefinition } from '../../types/jobs.ts'
 import type { EnqueueOptions } from '../../types/options.ts'
 import type { ScheduleOptions, ScheduleRule } from '../../types/schedules.ts'
-import { describe, InvalidOptionsError, kindOf, NotSerializableError, NotSupportedError, toError } from '../errors.ts'
+import { InvalidOptionsError, kindOf, NotSerializableError, NotSupportedError, toError } from '../errors.ts'
 import { logError } from '../log-error.ts'
 import { checkScheduleOptions, checkScheduleRule } from '../options.ts'
 import type { Queue } from '../queue.ts'
@@ -54,7 +54,7 @@ function hostOf (runtime: Runtime, name: string, { queue, enqueue }: Target, sha
       const { state } = await queue.backend.find!(id) ?? {}
       return state === 'waiting' || state === 'delayed' || state === 'active'
     },
-    onHandled: runtime.scheduler.wake,
+    onHandled: runtime.scheduler.wakeFor,
     onMissed: (missed) => log.warn({ missed }, 'ticks passed by while the process slept or its clock was set'),
     onFailed: (error, tick) => logError(log, 'error', error, { tick }, 'a tick could not be enqueued, it is tried again')
   }
@@ -62,7 +62,7 @@ function hostOf (runtime: Runtime, name: string, { queue, enqueue }: Target, sha
 
 function bounds ({ startAt, endAt }: ScheduleOptions, subject: string): { start: number | undefined, end: number | undefined } {
   for (const [option, value] of Object.entries({ startAt, endAt })) {
-    if (value !== undefined && Number.isNaN(Number(value))) throw new InvalidOptionsError(`${subject}: option '${option}' is an invalid Date`)
+    if (value !== undefined && Number.isNaN(new Date(value).getTime())) throw new InvalidOptionsError(`${subject}: option '${option}' is an invalid Date`)
   }
   if (startAt !== undefined && endAt !== undefined && Number(endAt) < Number(startAt)) throw new InvalidOptionsError(`${subject}: option 'endAt' is before 'startAt'`)
   return { start: startAt === undefined ? undefined : Number(startAt), end: endAt === undefined ? undefined : Number(endAt) }
@@ -71,7 +71,7 @@ function bounds ({ startAt, endAt }: ScheduleOptions, subject: string): { start:
 type DescribedRule = { readonly every: number } | { readonly every?: undefined, readonly cron: string, readonly timezone: string }
 
 function describeRule (rule: ScheduleRule, subject: string, now: number): DescribedRule {
-  if (typeof rule !== 'object' || rule === null) throw new InvalidOptionsError(`${subject}: the rule must be { every } or { cron, timezone }, got ${describe(rule)}`)
+  if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) throw new InvalidOptionsError(`${subject}: the rule must be { every } or { cron, timezone }, got ${kindOf(rule)}`)
   checkScheduleRule(rule, `rule of ${subject}`)
   const { every, cron, timezone } = rule
   if ((every === undefined) === (cron === undefined)) throw new InvalidOptionsError(`${subject}: the rule must have 'every' or 'cron', ${every === undefined ? 'it has neither' : 'not both'}`)

@@ -4,7 +4,7 @@ export interface Rule {
   next (time: number): number | undefined
   /** The last tick at `time` or before it. */
   latest (time: number): number | undefined
-  /** Ticks after `from`, up to `to` and including it; where they have to be found one by one, it stops at 1000. */
+  /** Ticks after `from`, up to `to` and including it; where they have to be found one by one, it stops at 100. */
   count (from: number, to: number): number
 }
 

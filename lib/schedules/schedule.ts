@@ -3,6 +3,7 @@ import type { EnqueuedJob } from '../../types/jobs.ts'
 import type { EnqueueOptions } from '../../types/options.ts'
 import type { ScheduleOptions, ScheduleView } from '../../types/schedules.ts'
 import type { Rule } from './rule.ts'
+import { UnfinishedRuns, type RunsHost } from './unfinished-runs.ts'
 
 /** Milliseconds by which a tick may be late and still run in its turn. */
 const GRACE = 60_000
@@ -14,8 +15,6 @@ const RETRY_DELAY = 5000
 const SKEW = 60_000
 /** Milliseconds for which a tick stays taken at the most, but for the skew. */
 const WEEK = 604_800_000
-/** Ticks looked at, one by one, for a run that another instance enqueued. */
-const LOOKBACK = 10
 
 export interface ScheduleCounts {
   /** Ticks that enqueued a job. */
@@ -24,20 +23,16 @@ export interface ScheduleCounts {
   readonly missed: number
   /** Ticks left out since the run before had not finished. */
   readonly skipped: number
-  /** Ticks that could not be enqueued, each time that was tried. */
+  /** Times that a tick could not be enqueued. */
   readonly failed: number
 }
 
 /** How a schedule acts on the app. */
-export interface ScheduleHost {
+export interface ScheduleHost extends RunsHost {
   /** Rejects when the tick cannot be enqueued. */
   enqueue (options: EnqueueOptions, tick: ScheduledTick): Promise<EnqueuedJob>
-  /** Whether a job of that id waits, runs or is being retried. */
-  isUnfinished (id: string): Promise<boolean>
-  /** Other instances may enqueue ticks of this schedule. */
-  readonly shared: boolean
-  /** Handled one tick: the next one may be due. */
-  onHandled (): void
+  /** Done with a tick: the next one may be due. */
+  onHandled (schedule: Schedule): void
   onMissed (count: number): void
   onFailed (error: unknown, tick: number): void
 }
@@ -49,26 +44,25 @@ export class Schedule {
   readonly #createRule: (start: number) => Rule
   readonly #options: ScheduleOptions
   readonly #host: ScheduleHost
+  readonly #unfinished: UnfinishedRuns
   /** Undefined before the start and after the stop. */
   #rule: Rule | undefined
-  #startedAt = 0
-  /** Everything up to this time has been seen to. */
-  #handled = 0
-  /** The first tick after `#handled`. */
+  /** Ticks up to this time have been seen to. */
+  #seenUntil = 0
+  /** The first tick after it. */
   #next: number | undefined
   /** How often the clock was set back so far that ticks come again: they are other ticks then, up to where it was before. */
   #setBacks = 0
   #cameBefore = -Infinity
   #busy = false
   #paused = false
+  #resumedAt = -Infinity
+  /** A tick that could not be enqueued, and when to try again. */
+  #failedTick: number | undefined
   #retryAt = 0
-  /** The last tick known to have been enqueued. */
-  #lastTick = -Infinity
   #lastRun: number | undefined
   #lastJobId: string | undefined
   #lastSuccess: number | undefined
-  /** Runs that may not have finished. */
-  readonly #runs = new Set<string>()
   #ticks = 0
   #missed = 0
   #skipped = 0
@@ -81,6 +75,7 @@ export class Schedule {
     this.#createRule = createRule
     this.#options = options
     this.#host = host
+    this.#unfinished = new UnfinishedRuns(host)
   }
 
   get counts (): ScheduleCounts {
@@ -106,9 +101,10 @@ export class Schedule {
 
   start (now: number): void {
     const rule = this.#rule = this.#createRule(now)
-    this.#startedAt = now
-    this.#handledUntil(now)
-    if (this.#options.immediate && this.#isWithinBounds(now)) this.#handle(rule.latest(now) ?? now, now)
+    this.#seeUntil(now)
+    if (!this.#options.immediate || this.#paused || !this.#isWithinBounds(now)) return
+    // Where no tick has been yet, the start is the same moment for every instance, if there is one.
+    this.#handle(rule.latest(now) ?? Number(this.#options.startAt ?? now), now)
   }
 
   stop (): void {
@@ -122,14 +118,16 @@ export class Schedule {
 
   /** What came while it was paused is neither run nor missed. */
   resume (now: number): void {
-    if (this.#paused) this.#handledUntil(now)
+    if (!this.#paused) return
     this.#paused = false
+    this.#resumedAt = now
+    this.#seeUntil(now)
   }
 
   /** Enqueues a job beside the rule. */
   async runNow (now: number): Promise<EnqueuedJob> {
     const enqueued = await this.#host.enqueue({ priority: this.#options.priority }, { name: this.name, at: now })
-    this.#remember(now, enqueued.id)
+    if (enqueued.status === 'enqueued') this.#remember(now, enqueued.id)
     return enqueued
   }
 
@@ -139,21 +137,28 @@ export class Schedule {
 
   /** Sees to what has come due: one run at most, however many ticks that are. */
   check (now: number): void {
-    if (this.#rule === undefined || this.#busy || this.#paused) return
-    if (now < this.#handled - SETBACK) {
-      this.#setBacks++
-      this.#cameBefore = Math.max(this.#cameBefore, this.#handled)
-      this.#startedAt = Math.min(this.#startedAt, now)
-      this.#handledUntil(now)
-    }
+    const rule = this.#rule
+    if (rule === undefined || this.#busy || this.#paused) return
+    if (now < this.#seenUntil - SETBACK) this.#setBack(now)
     if (this.#next === undefined || now < this.#next || this.#waitsToRetry(now)) return
-    const tick = this.#rule.latest(now)!
-    const passed = tick === this.#next ? 1 : this.#rule.count(this.#handled, tick)
-    // A tick of the time before the start is that of an immediate run.
-    const runs = this.#options.missed === 'runOnce' || now - Math.max(tick, this.#startedAt) <= GRACE
-    this.#handledUntil(tick)
+    let tick = this.#next
+    let passed = 1
+    const following = this.#seeUntil(tick)
+    if (following !== undefined && following <= now) {
+      passed += rule.count(tick, now)
+      tick = rule.latest(now)!
+      this.#seeUntil(tick)
+    }
+    // One that could not be enqueued in its time is tried until the next one comes.
+    const runs = this.#options.missed === 'runOnce' || now - tick <= GRACE || tick === this.#failedTick
     this.#miss(runs ? passed - 1 : passed)
     if (runs) this.#handle(tick, now)
+  }
+
+  #setBack (now: number): void {
+    this.#setBacks++
+    this.#cameBefore = Math.max(this.#cameBefore, this.#seenUntil)
+    this.#seeUntil(now)
   }
 
   // The clock may have been set back meanwhile.
@@ -161,9 +166,10 @@ export class Schedule {
     return now < this.#retryAt && this.#retryAt <= now + RETRY_DELAY
   }
 
-  #handledUntil (time: number): void {
-    this.#handled = time
+  #seeUntil (time: number): number | undefined {
+    this.#seenUntil = time
     this.#next = this.#rule?.next(time)
+    return this.#next
   }
 
   #miss (count: number): void {
@@ -181,14 +187,15 @@ export class Schedule {
       if (this.#rule !== undefined) this.#fail(error, tick, now)
     }
     this.#busy = false
-    this.#host.onHandled()
+    this.#host.onHandled(this)
   }
 
-  // It stays due, and becomes a missed one when it is late.
   #fail (error: unknown, tick: number, now: number): void {
     this.#failed++
+    this.#failedTick = tick
     this.#retryAt = now + RETRY_DELAY
-    this.#handledUntil(Math.min(tick - 1, this.#handled))
+    // It stays due, unless it fell into a pause.
+    this.#seeUntil(Math.max(Math.min(tick - 1, this.#seenUntil), this.#resumedAt))
     this.#host.onFailed(error, tick)
   }
 
@@ -202,15 +209,31 @@ export class Schedule {
       uniqueFor: this.#uniqueFor(tick),
       ...(jitter > 0 && { runAt: tick + Math.round(jitter * Math.random()) })
     }, { name: this.name, at: tick })
-    this.#lastTick = tick
-    this.#remember(tick, enqueued.id)
-    if (enqueued.status === 'enqueued') this.#ticks++
+    switch (enqueued.status) {
+      case 'dropped':
+        this.#failed++
+        return
+      case 'enqueued':
+        this.#ticks++
+        // falls through
+      case 'duplicate':
+        this.#unfinished.enqueued(tick)
+        this.#remember(tick, enqueued.id)
+    }
   }
 
   #remember (time: number, id: string): void {
     this.#lastRun = time
     this.#lastJobId = id
-    if (this.#options.overlap !== 'allow') this.#runs.add(id)
+    if (this.#options.overlap !== 'allow') this.#unfinished.add(id)
+  }
+
+  async #isRunBefore (tick: number): Promise<boolean> {
+    if (await this.#unfinished.any()) return true
+    const elsewhere = this.#rule && await this.#unfinished.findElsewhere(tick, this.#rule, (earlier) => this.#idOf(earlier))
+    if (elsewhere === undefined) return false
+    this.#remember(elsewhere.tick, elsewhere.id)
+    return true
   }
 
   /** The same in every instance, and the same again when a late one comes to this tick. */
@@ -219,31 +242,8 @@ export class Schedule {
   }
 
   #uniqueFor (tick: number): number {
-    const interval = (this.#rule?.next(tick) ?? Infinity) - tick
-    return Math.min(Math.max(GRACE, interval), WEEK) + SKEW
-  }
-
-  async #isRunBefore (tick: number): Promise<boolean> {
-    for (const id of this.#runs) {
-      if (await this.#host.isUnfinished(id)) return true
-      this.#runs.delete(id)
-    }
-    return this.#host.shared && this.#isRunElsewhere(tick, this.#lastTick)
-  }
-
-  /** Looks for ticks since `lastRun` that this instance left to others. */
-  async #isRunElsewhere (tick: number, lastRun: number): Promise<boolean> {
-    let earlier = this.#rule?.latest(tick - 1)
-    for (let looked = 0; looked < LOOKBACK && earlier !== undefined && earlier > lastRun; looked++) {
-      const id = this.#idOf(earlier)
-      if (await this.#host.isUnfinished(id)) {
-        this.#lastTick = earlier
-        this.#remember(earlier, id)
-        return true
-      }
-      earlier = this.#rule?.latest(earlier - 1)
-    }
-    return false
+    const following = tick === this.#seenUntil ? this.#next : this.#rule?.next(tick)
+    return Math.min(Math.max(GRACE, (following ?? Infinity) - tick), WEEK) + SKEW
   }
 
   #isWithinBounds (now: number): boolean {

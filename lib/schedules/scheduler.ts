@@ -1,7 +1,9 @@
+import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../types/backend.ts'
 import type { EnqueuedJob } from '../../types/jobs.ts'
 import type { ScheduleView } from '../../types/schedules.ts'
 import { InvalidOptionsError, kindOf } from '../errors.ts'
+import { logError } from '../log-error.ts'
 import type { Schedule } from './schedule.ts'
 
 /** Milliseconds after which the wall clock is looked at again: it may have been set while a timer ran. */
@@ -10,12 +12,16 @@ const LONGEST_SLEEP = 10_000
 /** The schedules of the app, and the one timer that wakes them. */
 export class Scheduler {
   readonly #clock: Clock
+  readonly #log: FastifyBaseLogger
   readonly #schedules = new Map<string, Schedule>()
   #state: 'registering' | 'running' | 'stopped' = 'registering'
   #timer: unknown
+  /** When the timer fires, by the wall clock as it was then. */
+  #wakesAt = Infinity
 
-  constructor (clock: Clock) {
+  constructor (clock: Clock, log: FastifyBaseLogger) {
     this.#clock = clock
+    this.#log = log
   }
 
   get isOpen (): boolean {
@@ -51,8 +57,9 @@ export class Scheduler {
   }
 
   resume (name: string): void {
-    this.get(name).resume(this.#clock.now())
-    this.wake()
+    const schedule = this.get(name)
+    schedule.resume(this.#clock.now())
+    this.wakeFor(schedule)
   }
 
   /** Rejects as an enqueue does. */
@@ -69,7 +76,7 @@ export class Scheduler {
     this.#state = 'running'
     const now = this.#clock.now()
     for (const schedule of this.all()) schedule.start(now)
-    this.wake()
+    this.#wake()
   }
 
   stop (): void {
@@ -78,16 +85,34 @@ export class Scheduler {
     for (const schedule of this.all()) schedule.stop()
   }
 
-  readonly wake = (): void => {
-    if (this.#state !== 'running' || this.#schedules.size === 0) return
-    this.#clock.clearTimeout(this.#timer)
+  /** Wakes in time for what that schedule does next. */
+  readonly wakeFor = ({ wakeAt }: Schedule): void => {
+    if (this.#state === 'running' && wakeAt !== undefined && wakeAt < this.#wakesAt) this.#sleepUntil(wakeAt, this.#clock.now())
+  }
+
+  readonly #wake = (): void => {
+    if (this.#schedules.size === 0) return
     const now = this.#clock.now()
-    let sleep = LONGEST_SLEEP
+    let wakesAt = Infinity
     for (const schedule of this.all()) {
-      schedule.check(now)
-      const { wakeAt } = schedule
-      if (wakeAt !== undefined) sleep = Math.min(sleep, wakeAt - now)
+      this.#check(schedule, now)
+      wakesAt = Math.min(wakesAt, schedule.wakeAt ?? Infinity)
     }
-    this.#timer = this.#clock.setTimeout(this.wake, Math.max(Math.ceil(sleep), 1))
+    this.#sleepUntil(wakesAt, now)
+  }
+
+  // One that cannot be checked must not keep the others from being.
+  #check (schedule: Schedule, now: number): void {
+    try {
+      schedule.check(now)
+    } catch (thrown) {
+      logError(this.#log, 'error', thrown, { schedule: schedule.name }, 'the schedule cannot tell what is due')
+    }
+  }
+
+  #sleepUntil (time: number, now: number): void {
+    this.#clock.clearTimeout(this.#timer)
+    this.#wakesAt = time
+    this.#timer = this.#clock.setTimeout(this.#wake, Math.min(Math.max(Math.ceil(time - now), 1), LONGEST_SLEEP))
   }
 }

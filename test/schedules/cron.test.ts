@@ -9,7 +9,7 @@ function ticks (pattern: string, timezone: string, from: string, to: string): st
   const backwards: number[] = []
   for (let tick = rule.latest(Date.parse(to)); tick !== undefined && tick > Date.parse(from); tick = rule.latest(tick - 1)) backwards.unshift(tick)
   if (forwards.join() !== backwards.join()) throw new Error(`forwards ${forwards}, backwards ${backwards}`)
-  if (forwards.length !== rule.count(Date.parse(from), Date.parse(to))) throw new Error('the count is another one')
+  if (Math.min(forwards.length, 100) !== rule.count(Date.parse(from), Date.parse(to))) throw new Error('the count is another one')
   return forwards.map((tick) => new Date(tick).toISOString().slice(5, 16).replace('T', ' '))
 }
 
@@ -81,8 +81,8 @@ t.test('day of month and weekday are alternatives, as in cron: every Friday, and
     ['11-06', '11-13', '11-20', '11-27', '12-04', '12-11', '12-13'])
 })
 
-t.test('counting stops at a thousand', async (t) => {
-  t.equal(new CronRule('* * * * * *', 'UTC').count(0, 1e9), 1000)
+t.test('counting stops at a hundred', async (t) => {
+  t.equal(new CronRule('* * * * * *', 'UTC').count(0, 1e9), 100)
 })
 
 t.test('what is wrong with a pattern is said', async (t) => {
@@ -92,5 +92,5 @@ t.test('what is wrong with a pattern is said', async (t) => {
   t.match(cronProblem('2030-01-01T00:00:00', 'UTC', 0), /not 1$/, 'no dates')
   t.match(cronProblem('* * * * *', 'Mars/Olympus', 0), /Mars\/Olympus/)
   t.equal(cronProblem('0 0 29 2 *', 'UTC', 0), undefined)
-  t.equal(cronProblem('@daily', 'UTC', 0), undefined)
+  t.equal(cronProblem(' @daily ', 'UTC', 0), undefined)
 })

@@ -243,11 +243,11 @@ t.test('immediate stands for the latest tick of a cron pattern', async (t) => {
   t.same(runs.map(({ at }) => new Date(at).toISOString()), ['2025-12-31T02:00:00.000Z'])
 })
 
-t.test('immediate stands for the moment of the start where no tick has been yet', async (t) => {
+t.test('immediate stands for startAt where no tick has been yet', async (t) => {
   const now = new ManualClock().now()
   const { runs } = await scheduled(t, { cron: '0 2 * * *' }, { immediate: true, startAt: now - MINUTE })
   await turns()
-  t.same(runs, [{ at: now, ranAt: now }])
+  t.same(runs, [{ at: now - MINUTE, ranAt: now }])
 })
 
 t.test('immediate keeps to startAt and endAt', async (t) => {
@@ -259,7 +259,7 @@ t.test('immediate keeps to startAt and endAt', async (t) => {
   }
 })
 
-t.test('a tick that finds the queue full is tried again until it is too late', async (t) => {
+t.test('a tick that finds the queue full is tried again until the next one comes', async (t) => {
   const { app, clock, minutes, lines } = await scheduled(t, { every: 5 * MINUTE }, {}, { queues: { default: { capacity: 1, fullMode: 'reject' } } })
   app.jobs.pause()
   await app.jobs.enqueue(async () => {}, { name: 'other' })
@@ -274,11 +274,17 @@ t.test('a tick that finds the queue full is tried again until it is too late', a
   t.same(minutes(), [5], 'it ran as soon as there was room')
   app.jobs.pause()
   await app.jobs.enqueue(async () => {}, { name: 'other' })
-  await clock.advance(6 * MINUTE)
-  t.equal(await metric(app, 'missed_total'), 1)
+  await clock.advance(8 * MINUTE)
   app.jobs.resume()
-  await clock.advance(4 * MINUTE)
-  t.same(minutes(), [5, 15])
+  await clock.advance(10 * SECOND)
+  t.same(minutes(), [5, 10], 'however late')
+  app.jobs.pause()
+  await app.jobs.enqueue(async () => {}, { name: 'other' })
+  await clock.advance(7 * MINUTE)
+  app.jobs.resume()
+  await clock.advance(10 * SECOND)
+  t.same(minutes(), [5, 10, 20], 'the one of minute 15 has been overtaken')
+  t.equal(await metric(app, 'missed_total'), 1)
 })
 
 t.test("with missed 'runOnce' a tick that finds the queue full is tried until it is enqueued", async (t) => {
@@ -364,6 +370,82 @@ t.test('every job gets a copy of the payload', async (t) => {
   t.same(seen, [{ list: [1] }, { list: [1] }])
 })
 
+t.test('a tick that a full queue drops has failed, and is no run', async (t) => {
+  const { app, clock } = await scheduled(t, { every: MINUTE }, {}, { queues: { default: { capacity: 1, fullMode: 'dropWrite' } } })
+  app.jobs.pause()
+  await app.jobs.enqueue(async () => {}, { name: 'other' })
+  await clock.advance(MINUTE)
+  t.match(await app.jobs.schedules.run('tick'), { status: 'dropped' })
+  t.match(app.jobs.schedules.list(), [{ lastRun: undefined, lastJobId: undefined }])
+  t.equal(await metric(app, 'failed_total'), 1)
+  t.equal(await metric(app, 'ticks_total'), 0)
+})
+
+t.test('a run that waits in a paused queue is unfinished, too', async (t) => {
+  const { app, clock } = await scheduled(t, { every: MINUTE })
+  app.jobs.pause()
+  await clock.advance(3 * MINUTE)
+  t.equal(await metric(app, 'ticks_total'), 1)
+  t.equal(await metric(app, 'skipped_total'), 2)
+})
+
+t.test('a clock that was set back by more than a minute runs ticks again, those and no others as new jobs', async (t) => {
+  const { app, clock, minutes } = await scheduled(t, { every: MINUTE })
+  await clock.advance(10 * MINUTE)
+  clock.jump(-3 * MINUTE)
+  await clock.advance(5 * MINUTE)
+  t.same(minutes().slice(-5), [8, 9, 10, 11, 12])
+  t.same(await Promise.all(['10', '11'].map(async (minute) => (await app.jobs.get(`tick@2026-01-01T00:${minute}:00.000Z~1`)) !== undefined)), [true, false])
+})
+
+t.test('a clock that is set to just before a tick does not make it late', async (t) => {
+  const { clock, runs } = await scheduled(t, { every: HOUR })
+  await clock.advance(30 * MINUTE)
+  clock.jump(DAY + 29 * MINUTE + 55 * SECOND)
+  await clock.advance(10 * SECOND)
+  t.equal(runs.length, 1)
+  t.ok(runs[0]!.ranAt - runs[0]!.at <= 5 * SECOND)
+})
+
+t.test('a tick whose enqueue fails after the clock was set back comes again, and once', async (t) => {
+  const backend = memory()
+  const failing = deferred()
+  const { offer } = backend
+  const broken = Object.assign(backend, { offer: () => undefined, enqueue: async () => failing.promise as never })
+  const { clock, minutes } = await scheduled(t, { every: 5 * MINUTE }, {}, { backend: broken })
+  await clock.advance(5 * MINUTE)
+  clock.jump(-HOUR)
+  failing.reject(new Error('connection lost'))
+  broken.offer = offer as never
+  await clock.advance(5 * MINUTE + 10 * SECOND)
+  t.same(minutes(), [-50])
+})
+
+t.test('an enqueue that fails after a pause does not make its ticks come', async (t) => {
+  const backend = memory()
+  const failing = deferred()
+  const broken = Object.assign(backend, { offer: () => undefined, enqueue: async () => failing.promise as never })
+  const { app, clock, runs } = await scheduled(t, { every: MINUTE }, { missed: 'runOnce' }, { backend: broken })
+  await clock.advance(MINUTE)
+  app.jobs.schedules.pause('tick')
+  await clock.advance(20 * MINUTE)
+  app.jobs.schedules.resume('tick')
+  failing.reject(new Error('connection lost'))
+  await clock.advance(30 * SECOND)
+  t.equal(runs.length, 0)
+  t.equal(await metric(app, 'missed_total'), 0)
+})
+
+t.test('a logger that throws stops no schedule', async (t) => {
+  const { app, clock, minutes } = await scheduled(t, { every: 10 * MINUTE })
+  const { warn } = app.log
+  Object.getPrototypeOf(app.log).warn = app.log.warn = () => { throw new Error('disk full') }
+  t.teardown(() => { app.log.warn = warn })
+  await clock.sleep(25 * MINUTE)
+  await clock.advance(10 * MINUTE)
+  t.same(minutes(), [30])
+})
+
 t.test('priority is that of an enqueue', async (t) => {
   const clock = new ManualClock()
   const app = await buildApp(t, { clock, queues: { default: { concurrency: 1 } } })
@@ -376,6 +458,11 @@ t.test('priority is that of an enqueue', async (t) => {
   app.jobs.resume()
   await turns()
   t.same(order, ['high', 'low'])
+  app.jobs.pause()
+  for (const name of ['low', 'high']) await app.jobs.schedules.run(name)
+  app.jobs.resume()
+  await turns()
+  t.same(order, ['high', 'low', 'high', 'low'])
 })
 
 t.test('status and metrics tell the next and the last run, and the last success', async (t) => {

@@ -51,6 +51,17 @@ t.test('a schedule may be paused before the start', async (t) => {
   t.equal(runs, 1)
 })
 
+t.test('a schedule that was paused before the start is not run immediately', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  let runs = 0
+  app.jobs.schedule('a', { every: 1000 }, async () => { runs++ }, { immediate: true })
+  app.jobs.schedules.pause('a')
+  await app.ready()
+  await clock.advance(1500)
+  t.equal(runs, 0)
+})
+
 t.test('a job may be run by hand before the first tick, and before the start', async (t) => {
   const clock = new ManualClock()
   const app = await buildApp(t, { clock })

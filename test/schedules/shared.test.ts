@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import backgroundJobs, { type ScheduleOptions, type ScheduleRule } from '../../lib/index.ts'
 import { deferred } from '../helpers/app.ts'
 import { ManualClock, SkewedClock } from '../helpers/clock.ts'
+import { parseExposition } from '../helpers/prometheus.ts'
 import { sharedStore, type SharedBackend } from '../helpers/shared.ts'
 
 const SECOND = 1000
@@ -219,6 +220,52 @@ t.test("overlap 'skip' sees a run that began before this instance was there, and
   t.equal(ran.length, 1)
   t.equal(late.app.jobs.schedules.list()[0]!.lastRun, clock.epoch + MINUTE)
   gate.resolve()
+})
+
+t.test("overlap 'skip' looks back over many ticks that were left out", async (t) => {
+  const gate = deferred()
+  t.teardown(() => gate.resolve())
+  const { clock, ran, instances, join } = await cluster(t, [0, 0], { every: SECOND }, {}, { handler: () => gate.promise })
+  await clock.advance(SECOND)
+  instances[1]!.clock.stop()
+  await clock.advance(90 * SECOND)
+  instances[1]!.clock.continue()
+  await join(0)
+  await clock.advance(5 * SECOND)
+  t.equal(ran.length, 1)
+})
+
+t.test('every tick is counted by the instance that enqueued it, and by no other', async (t) => {
+  const { clock, ran, instances } = await cluster(t, SKEWS, { every: MINUTE })
+  await clock.advance(20 * MINUTE)
+  const counts = await Promise.all(instances.map(async ({ app }) =>
+    parseExposition((await app.inject('/metrics')).body).value('jobs_schedule_ticks_total', { schedule: 'tick' })!))
+  t.equal(counts.reduce((sum, count) => sum + count), ran.length)
+})
+
+t.test('the tick of startAt that immediate stands for is one, too', async (t) => {
+  const { clock, ran } = await cluster(t, [0, 0, 0], { cron: '0 2 * * *' }, { immediate: true, startAt: new ManualClock().now() - SECOND })
+  await clock.advance(SECOND)
+  t.equal(ran.length, 1)
+})
+
+t.test('an enqueue that waits for room in a durable queue does not hold up the close', async (t) => {
+  const clock = new ManualClock()
+  const { backend } = sharedStore(clock).connect()
+  let gaveUp = false
+  backend.enqueue = async (_queue, _jobs, { signal }) => {
+    await new Promise((resolve) => signal!.addEventListener('abort', resolve))
+    gaveUp = true
+    throw signal!.reason
+  }
+  const app = Fastify()
+  await app.register(backgroundJobs, { clock, backend })
+  app.jobs.define('work', async () => {})
+  app.jobs.schedule('tick', { every: MINUTE }, 'work')
+  await app.ready()
+  await clock.advance(MINUTE)
+  await app.close()
+  t.equal(gaveUp, true)
 })
 
 t.test('a rolling restart with immediate does not run again what has run', async (t) => {
