@@ -195,7 +195,7 @@ export class Schedule {
     this.#failedTick = tick
     this.#retryAt = now + RETRY_DELAY
     // It stays due, unless it fell into a pause.
-    this.#seeUntil(Math.max(Math.min(tick - 1, this.#seenUntil), this.#resumedAt))
+    this.#seeUntil(Math.max(tick - 1, this.#resumedAt))
     this.#host.onFailed(error, tick)
   }
 
@@ -242,8 +242,7 @@ export class Schedule {
   }
 
   #uniqueFor (tick: number): number {
-    const following = tick === this.#seenUntil ? this.#next : this.#rule?.next(tick)
-    return Math.min(Math.max(GRACE, (following ?? Infinity) - tick), WEEK) + SKEW
+    return Math.min(Math.max(GRACE, (this.#next ?? Infinity) - tick), WEEK) + SKEW
   }
 
   #isWithinBounds (now: number): boolean {

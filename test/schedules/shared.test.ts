@@ -235,6 +235,29 @@ t.test("overlap 'skip' looks back over many ticks that were left out", async (t)
   t.equal(ran.length, 1)
 })
 
+t.test('looking for the runs of others ends where this instance last knew of one', async (t) => {
+  let gate = deferred()
+  t.teardown(() => gate.resolve())
+  const { clock, join } = await cluster(t, [0], { every: SECOND }, {}, { handler: () => gate.promise })
+  await clock.advance(SECOND)
+  const { backend } = await join(0)
+  const { find } = backend
+  let questions = 0
+  backend.find = (id) => { questions++; return find!.call(backend, id) }
+  await clock.advance(SECOND)
+  t.equal(questions, 1, 'the first one is found at once')
+  await clock.advance(9 * SECOND)
+  t.equal(questions, 10, 'and asked for at every tick')
+  const first = gate
+  gate = deferred()
+  gate.resolve()
+  first.resolve()
+  await clock.advance(SECOND)
+  t.equal(questions, 11 + 10, 'then the ticks that both have left out')
+  await clock.advance(10 * SECOND)
+  t.equal(questions, 21 + 10)
+})
+
 t.test('every tick is counted by the instance that enqueued it, and by no other', async (t) => {
   const { clock, ran, instances } = await cluster(t, SKEWS, { every: MINUTE })
   await clock.advance(20 * MINUTE)
