@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
@@ -13,11 +13,9 @@ const RECIPE = /^## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```ts\n(.*?)^```\n\n```text\n
 const found = Array.from(recipes.matchAll(RECIPE), ([, title, code, output]) => ({ title: title!, code: code!, output: output! }))
 t.equal(found.length, recipes.match(/^```ts$/gm)!.length, 'every snippet tells what it prints')
 
-for (const [index, { title, code, output }] of found.entries()) {
+for (const { title, code, output } of found) {
   t.test(title, async (t) => {
-    // In the tree, so that packages are found.
-    const file = join(root, `.recipe-${process.pid}-${index}.ts`)
-    t.teardown(() => rm(file, { force: true }))
+    const file = join(t.testdir(), 'recipe.ts')
     const settings = code.includes('DATABASE_URL') ? await postgresSettings(t, code) : { env: {}, code }
     if (settings === undefined) return
     await writeFile(file, settings.code.replaceAll(/'fastify-background-jobs(\/outbox)?'/g, (_, outbox) => `'${join(root, `lib${outbox ?? ''}/index.ts`)}'`))
