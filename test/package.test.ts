@@ -190,6 +190,7 @@ await app.jobs.enqueue(resize, { width: 'wide' })
 
 app.jobs.schedule('nightly', { cron: '0 2 * * *', timezone: 'Europe/Berlin' }, resize, { payload: { width: 1 }, missed: 'runOnce' })
 app.jobs.service('sync', poll(1000, async ({ signal }) => signal.throwIfAborted()), { onFailure: 'restart' })
+app.diContainer.register({})
 await app.register(outbox, { store: sqlite({ path: 'app.db' }), job: 'send-email' })
 declare const db: SqliteTransaction
 const id: string = app.outbox.add(db, 'order-placed', { to: 'ada@example.org' })

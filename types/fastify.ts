@@ -1,3 +1,5 @@
+// In the declarations, too: whoever imports the plugin sees fastify.diContainer.
+/// <reference types="@fastify/awilix" preserve="true" />
 import type { Jobs } from './jobs.ts'
 
 declare module 'fastify' {

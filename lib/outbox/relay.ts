@@ -114,8 +114,9 @@ export class Relay {
   async #prune (signal: AbortSignal): Promise<void> {
     if (this.#clock.monotonic() - this.#prunedAt < PRUNE_INTERVAL) return
     this.#prunedAt = this.#clock.monotonic()
-    let pruned
-    do pruned = await this.#store.prune(this.#options.retention, PRUNE_LIMIT)
-    while (pruned === PRUNE_LIMIT && !signal.aborted)
+    while (await this.#store.prune(this.#options.retention, PRUNE_LIMIT) === PRUNE_LIMIT && !signal.aborted) {
+      // As between batches: SQLite prunes without a turn of the event loop.
+      await setImmediate()
+    }
   }
 }

@@ -262,6 +262,18 @@ t.test('a long backlog leaves the process time for everything else', async (t) =
   t.ok(turns >= 50)
 })
 
+t.test('a long pruning leaves it that, too', async (t) => {
+  const { store, pass } = setup(() => {})
+  for (let pruning = 0; pruning < 50; pruning++) store.prunings.push(1000)
+  let turns = 0
+  let isOver = false
+  const count = (): void => { if (!isOver) { turns++; setImmediate(count) } }
+  count()
+  await pass()
+  isOver = true
+  t.ok(turns >= 50)
+})
+
 t.test('an outbox that cannot be pruned publishes', async (t) => {
   const { store, pass } = setup(() => {})
   store.prune = async () => { throw new Error('no right to delete') }

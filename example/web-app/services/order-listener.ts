@@ -1,8 +1,20 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
-import { createInterface } from 'node:readline'
 import type { FastifyInstance } from 'fastify'
 import type { OrderBook } from '../orders.ts'
+
+const MAX_LINE = 1000
+
+/** The lines of a socket, for as long as each is short: nobody makes this process keep a line without an end. */
+function onLine (socket: Socket, take: (line: string) => void): void {
+  let rest = ''
+  socket.setEncoding('utf8').on('data', (text) => {
+    const lines = `${rest}${text}`.split('\n')
+    rest = lines.pop()!
+    if ([rest, ...lines].some(({ length }) => length > MAX_LINE)) socket.destroy()
+    else lines.forEach(take)
+  })
+}
 
 /** Cash desks send orders over TCP, a line each: `<email> <item>`. The answer is the number of the order. */
 export function addOrderListener (app: FastifyInstance, port: number) {
@@ -10,10 +22,18 @@ export function addOrderListener (app: FastifyInstance, port: number) {
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket)).on('error', (err) => app.log.warn({ err }, 'a cash desk hung up'))
-    createInterface({ input: socket }).on('line', (line) => {
-      const [, email, item] = /^(\S+@\S+) (.+)$/.exec(line) ?? []
-      if (email === undefined || item === undefined) socket.write('error: send <email> <item>\n')
-      else socket.write(`${app.diContainer.resolve<OrderBook>('orders').place({ email, item }, 'tcp')}\n`)
+    onLine(socket, (line) => {
+      const [, email, item] = /^(\S+@\S+) (.+)$/.exec(line.trimEnd()) ?? []
+      if (email === undefined || item === undefined) {
+        socket.write('error: send <email> <item>\n')
+        return
+      }
+      try {
+        socket.write(`${app.diContainer.resolve<OrderBook>('orders').place({ email, item }, 'tcp')}\n`)
+      } catch (err) { // What an event listener throws ends the process.
+        app.log.error({ err }, 'an order of a cash desk cannot be taken')
+        socket.write('error: not taken\n')
+      }
     })
   })
 
