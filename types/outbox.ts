@@ -52,6 +52,8 @@ interface CommonOptions {
   every?: number
   /** Events taken at once, at the most. Default 100. */
   batchSize?: number
+  /** Keys whose events are published at the same time, at the most; those of one key are published one after the other. Default 10. */
+  concurrency?: number
   /** Attempts at the most, the first one included; then the event is parked. Default 10. */
   attempts?: number
   /** Time before the next attempt. Default: exponential from 1000 ms to 60000 ms, jitter 0.2. */

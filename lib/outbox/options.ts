@@ -17,6 +17,7 @@ const checkOptions = optionsCheck(object({
   name: {},
   every: { type: 'number', minimum: 1, maximum: DAY },
   batchSize: { type: 'integer', minimum: 1, maximum: 10_000 },
+  concurrency: { type: 'integer', minimum: 1, maximum: 1000 },
   attempts: { type: 'integer', minimum: 1 },
   backoff: backoffSchema,
   timeout: { type: 'number', exclusiveMinimum: 0, maximum: DAY },
@@ -31,6 +32,7 @@ export interface ResolvedOutboxOptions {
   readonly name: string
   readonly every: number
   readonly batchSize: number
+  readonly concurrency: number
   readonly attempts: number
   readonly backoff: BackoffFunction
   readonly timeout: number
@@ -52,6 +54,7 @@ export function resolveOptions (options: OutboxOptions): ResolvedOutboxOptions {
     name,
     every: options.every ?? 1000,
     batchSize: options.batchSize ?? 100,
+    concurrency: options.concurrency ?? 10,
     attempts: options.attempts ?? 10,
     backoff: backoffFunction(typeof backoff === 'function' ? backoff : { delay: 1000, ...backoff }),
     timeout: options.timeout ?? 30_000,

@@ -62,7 +62,7 @@ SELECT array_agg(first.key) AS keys FROM (
   SELECT head.key FROM keys CROSS JOIN LATERAL (
     SELECT key, seq, due_at FROM ${table} AS e WHERE e.key = keys.key AND ${pending} ORDER BY seq LIMIT 1
   ) AS head
-  WHERE head.due_at <= statement_timestamp() ORDER BY head.seq LIMIT $1
+  WHERE head.due_at <= statement_timestamp() ORDER BY head.due_at, head.seq LIMIT $1
 ) AS first`,
     /**
      * Locks the first unfinished event of each key, which keeps other processes off that key. A head that another one has
@@ -73,7 +73,7 @@ SELECT array_agg(first.key) AS keys FROM (
 SELECT event.key FROM unnest($1::text[]) AS keys (key)
 CROSS JOIN LATERAL (SELECT id FROM ${table} AS e WHERE e.key = keys.key AND ${pending} ORDER BY seq LIMIT 1) AS head
 JOIN ${table} AS event ON event.id = head.id
-WHERE ${due} ORDER BY event.seq LIMIT $2
+WHERE ${due} ORDER BY event.due_at, event.seq LIMIT $2
 FOR UPDATE OF event SKIP LOCKED`,
     /**
      * The events of those keys, each one locked as well: an event that came before the head only now, by a late commit
@@ -81,9 +81,9 @@ FOR UPDATE OF event SKIP LOCKED`,
      */
     lockEvents: `
 WITH next AS (
-  SELECT e.* FROM unnest($1::text[]) AS keys (key)
+  SELECT e.*, row_number() OVER (PARTITION BY e.key ORDER BY e.seq) AS place FROM unnest($1::text[]) AS keys (key)
   CROSS JOIN LATERAL (SELECT * FROM ${table} AS one WHERE one.key = keys.key AND ${pending} ORDER BY seq LIMIT $2) AS e
-  ORDER BY seq LIMIT $2
+  ORDER BY place, due_at, seq LIMIT $2
 ), held AS (
   SELECT id FROM ${table} WHERE id IN (SELECT id FROM next) AND ${due} FOR UPDATE SKIP LOCKED
 )

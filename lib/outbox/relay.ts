@@ -18,7 +18,7 @@ const PRUNE_INTERVAL = 60_000
 
 type Log = FastifyBaseLogger
 
-/** Takes events out of the store, has them published one after the other, and reports what became of them. */
+/** Takes events out of the store, has them published, and reports what became of them. */
 export class Relay {
   /** `failed` counts attempts, the others events. */
   readonly counters = { published: 0, failed: 0, parked: 0 }
@@ -56,32 +56,35 @@ export class Relay {
     return stored.length > 0 && !this.#isUnderPressure
   }
 
+  /** Key beside key, and in each one event after the other. */
   async #work (events: readonly OutboxEvent[], batch: Parameters<Work>[1], signal: AbortSignal, log: Log): Promise<EventResult[]> {
     const end = this.#clock.monotonic() + BATCH_BUDGET
     const results: EventResult[] = []
-    const failedKeys = new Set<string>()
-    for (const event of events) {
-      if (signal.aborted || batch.isLost || this.#clock.monotonic() >= end) break
-      // Later ones of its key wait until it is published or parked.
-      if (failedKeys.has(event.key)) continue
-      const attempt = await this.#attempts.make(event, log)
-      if (attempt.state === 'untouched') {
-        this.#recordPressure(attempt.pressure, signal, log)
-        break
+    const streams = byKey(events)
+    let pressure: { readonly error: unknown } | undefined
+    const publishStreams = async (): Promise<void> => {
+      for (let stream = streams.shift(); stream !== undefined; stream = streams.shift()) {
+        for (const event of stream) {
+          if (signal.aborted || batch.isLost || pressure !== undefined || this.#clock.monotonic() >= end) return
+          const attempt = await this.#attempts.make(event, log)
+          if (attempt.state === 'untouched') pressure = { error: attempt.pressure }
+          else results.push(attempt)
+          // Later ones of its key wait until it is published or parked.
+          if (attempt.state === 'untouched' || attempt.state === 'failed') break
+        }
       }
-      this.#isUnderPressure = false
-      if (attempt.state === 'failed') failedKeys.add(event.key)
-      results.push(attempt)
     }
+    await Promise.all(Array.from({ length: this.#options.concurrency }, publishStreams))
+    if (pressure !== undefined || results.length > 0) this.#recordPressure(pressure, signal, log)
     return results
   }
 
   /** Logged when it begins, not again at every pass. */
-  #recordPressure (pressure: unknown, signal: AbortSignal, log: Log): void {
-    if (!this.#isUnderPressure && !signal.aborted) {
-      logError(log, 'warn', pressure, { outbox: this.#options.name }, 'the destination of the outbox takes no events now, they wait')
+  #recordPressure (pressure: { readonly error: unknown } | undefined, signal: AbortSignal, log: Log): void {
+    if (pressure !== undefined && !this.#isUnderPressure && !signal.aborted) {
+      logError(log, 'warn', pressure.error, { outbox: this.#options.name }, 'the destination of the outbox takes no events now, they wait')
     }
-    this.#isUnderPressure = true
+    this.#isUnderPressure = pressure !== undefined
   }
 
   #report (result: EventResult, log: Log): void {
@@ -119,4 +122,15 @@ export class Relay {
       await setImmediate()
     }
   }
+}
+
+/** The events of each key, in their order. */
+function byKey (events: readonly OutboxEvent[]): OutboxEvent[][] {
+  const streams = new Map<string, OutboxEvent[]>()
+  for (const event of events) {
+    const stream = streams.get(event.key)
+    if (stream === undefined) streams.set(event.key, [event])
+    else stream.push(event)
+  }
+  return [...streams.values()]
 }

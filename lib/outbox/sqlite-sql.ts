@@ -49,9 +49,12 @@ WITH RECURSIVE keys (key) AS (
 ), heads (key) AS (
   SELECT event.key FROM keys
   JOIN ${table} AS event ON event.seq = (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending')
-  WHERE ${free} ORDER BY event.seq LIMIT :limit
+  WHERE ${free} ORDER BY event.due_at, event.seq LIMIT :limit
 )
-SELECT ${row}, ${free} AS held FROM ${table} WHERE ${pending} AND key IN (SELECT key FROM heads) ORDER BY seq LIMIT :limit`,
+SELECT ${row}, ${free} AS held FROM (SELECT * FROM (
+  SELECT event.*, row_number() OVER (PARTITION BY event.key ORDER BY event.seq) AS place FROM heads
+  JOIN ${table} AS event ON event.seq IN (SELECT seq FROM ${table} AS e WHERE e.key = heads.key AND e.state = 'pending' ORDER BY seq LIMIT :limit)
+) ORDER BY place, due_at, seq LIMIT :limit) ORDER BY seq`,
     claim: `UPDATE ${table} SET claimed_by = :claim, claimed_until = ${NOW} + :hold WHERE id IN (SELECT value FROM json_each(:ids))`,
     store: `
 UPDATE ${table} SET

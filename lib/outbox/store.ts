@@ -42,8 +42,9 @@ export interface OpenStore {
   add (tx: unknown, create: () => NewEvent): Promise<string> | string
   /**
    * Hands out up to `limit` pending events, in the order of `add`, and stores the results. Of each key there is the first
-   * unfinished event, if it is due, and what follows it without a gap; no other process is handed those at the same time,
-   * for `hold` milliseconds at the most. Resolves to the results that were stored.
+   * unfinished event, if it is due, and what follows it without a gap; no other process is handed those at the same time, for
+   * `hold` milliseconds at the most. Keys take turns, the one whose first event has been due for longest comes first: neither
+   * a key that fails again and again nor one with a long backlog keeps the others waiting. Resolves to the results that were stored.
    */
   batch (options: { readonly limit: number, readonly hold: number }, work: Work): Promise<readonly EventResult[]>
   /** Deletes up to `limit` events published more than `age` milliseconds ago; resolves to their number. */

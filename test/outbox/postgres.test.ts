@@ -104,7 +104,7 @@ async function lockHeadsWhile (t: Test, { pool, schema }: PostgresDatabase, mean
   const { rows: [{ pid }] } = await client.query('SELECT pg_backend_pid() AS pid')
   await gatekeeper.query('SELECT pg_advisory_lock($1)', [gate])
   await client.query(sql.begin(HOLD))
-  const held = sql.lockHeads.replace('ORDER BY event.seq', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY event.seq`)
+  const held = sql.lockHeads.replace('ORDER BY event.due_at', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY event.due_at`)
   const locking = client.query(held, [[''], 10])
   await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'", [pid])).rowCount === 1)
   await meanwhile()

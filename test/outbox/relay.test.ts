@@ -99,10 +99,47 @@ t.test('an onParked that fails, at once or later, is logged', async (t) => {
   }
 })
 
+t.test('keys are published side by side, as many as may be, each in its order', async (t) => {
+  const gates = { a1: deferred(), b1: deferred() } as Record<string, ReturnType<typeof deferred> | undefined>
+  const began: string[] = []
+  const { store, pass } = setup(({ id }) => {
+    began.push(id)
+    return gates[id]?.promise
+  }, { concurrency: 2 })
+  store.batches.push([event('a1', { key: 'a' }), event('a2', { key: 'a' }), event('b1', { key: 'b' }), event('c1', { key: 'c' })])
+  const passed = pass()
+  await turns()
+  t.same(began, ['a1', 'b1'])
+  gates.b1!.resolve()
+  await turns()
+  t.same(began, ['a1', 'b1', 'c1'], 'one that hangs holds up its own key')
+  gates.a1!.resolve()
+  await passed
+  t.same(began, ['a1', 'b1', 'c1', 'a2'])
+  t.same(states(store), ['b1 published', 'c1 published', 'a1 published', 'a2 published'])
+})
+
+t.test('after backpressure no stream of the batch begins another publish', async (t) => {
+  const gate = deferred()
+  const began: string[] = []
+  const { store, pass } = setup(async ({ id }) => {
+    began.push(id)
+    if (id === 'a1') await gate.promise
+    else throw Object.assign(new Error('not now'), { code: 'FST_JOBS_QUEUE_FULL' })
+  })
+  store.batches.push([event('a1', { key: 'a' }), event('a2', { key: 'a' }), event('b1', { key: 'b' })])
+  const passed = pass()
+  await turns()
+  gate.resolve()
+  await passed
+  t.same(began, ['a1', 'b1'])
+  t.same(states(store), ['a1 published'])
+})
+
 t.test('backpressure is no failure: the event stays as it is, batch and pass end, and one warning is enough', async (t) => {
   for (const code of ['FST_JOBS_STOPPING', 'FST_JOBS_QUEUE_FULL', 'FST_JOBS_BACKEND_UNAVAILABLE']) {
     let takes = false
-    const { store, pass, relay, lines } = setup(({ id }) => { if (id === 'b' && !takes) throw Object.assign(new Error('not now'), { code }) })
+    const { store, pass, relay, lines } = setup(({ id }) => { if (id === 'b' && !takes) throw Object.assign(new Error('not now'), { code }) }, { concurrency: 1 })
     store.batches.push([event('a'), event('b'), event('c', { key: 'other' })], [event('b')], [event('b')], [event('c')])
     await pass()
     t.same(states(store), ['a published'])
