@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asFunction, asValue } from 'awilix'
-import Fastify from 'fastify'
+import Fastify, { type FastifyServerOptions } from 'fastify'
 import backgroundJobs from '../../lib/index.ts'
 import { openDatabase } from './database.ts'
 import { scheduleTokenCleanUp } from './jobs/clean-up-tokens.ts'
@@ -21,7 +21,7 @@ import { tokenRoutes } from './routes/tokens.ts'
 import { addOrderListener } from './services/order-listener.ts'
 import { addOrderSync } from './services/order-sync.ts'
 
-export interface AppOptions { dataDir: string, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: boolean }
+export interface AppOptions { dataDir: string, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: FastifyServerOptions['logger'] }
 
 export async function buildApp ({ dataDir, smtpPort = 0, orderPort = 0, syncEvery = 5000, thumbnailDelay = 0, logger = false }: AppOptions) {
   const [uploads, thumbnails, inbox] = ['uploads', 'thumbnails', 'orders'].map((folder) => join(dataDir, folder)) as [string, string, string]

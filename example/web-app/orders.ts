@@ -8,7 +8,7 @@ export const orderSchema = {
   type: 'object',
   required: ['email', 'item'],
   additionalProperties: false,
-  properties: { email: { type: 'string', format: 'email' }, item: { type: 'string', minLength: 1 } }
+  properties: { email: { type: 'string', format: 'email', maxLength: 254 }, item: { type: 'string', minLength: 1, maxLength: 1000 } }
 } as const
 
 /** Takes orders from wherever they come: the order and the news of it are stored together, or not at all. */

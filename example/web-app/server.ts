@@ -12,7 +12,8 @@ const { app, orderListener } = await buildApp({
   smtpPort: Number(SMTP_PORT),
   orderPort: Number(ORDER_PORT),
   syncEvery: Number(ORDER_SYNC_MS),
-  thumbnailDelay: Number(THUMBNAIL_DELAY_MS)
+  thumbnailDelay: Number(THUMBNAIL_DELAY_MS),
+  logger: { level: 'warn' }
 })
 
 if (DATA_DIR === undefined) app.addHook('onClose', () => rm(dataDir, { recursive: true, force: true }))

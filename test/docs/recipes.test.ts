@@ -13,16 +13,32 @@ const RECIPE = /^## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```ts\n(.*?)^```\n\n```text\n
 const found = Array.from(recipes.matchAll(RECIPE), ([, title, code, output]) => ({ title: title!, code: code!, output: output! }))
 t.equal(found.length, recipes.match(/^```ts$/gm)!.length, 'every snippet tells what it prints')
 
+t.test('they are right by their types', async (t) => {
+  const folder = t.testdir()
+  const files = found.map((_, index) => `recipe-${index}.ts`)
+  await Promise.all(found.map(({ code }, index) => writeFile(join(folder, files[index]!), withPaths(code))))
+  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({
+    extends: join(root, 'tsconfig.json'), compilerOptions: { lib: ['ES2024'], allowImportingTsExtensions: true, rewriteRelativeImportExtensions: false }, files, include: []
+  }))
+  const output = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder], { env: plainEnv })
+    .then(() => '', ({ stdout }: { stdout: string }) => stdout)
+  t.equal(output, '')
+})
+
 for (const { title, code, output } of found) {
   t.test(title, async (t) => {
     const file = join(t.testdir(), 'recipe.ts')
     const settings = code.includes('DATABASE_URL') ? await postgresSettings(t, code) : { env: {}, code }
     if (settings === undefined) return
-    await writeFile(file, settings.code.replaceAll(/'fastify-background-jobs(\/outbox)?'/g, (_, outbox) => `'${join(root, `lib${outbox ?? ''}/index.ts`)}'`))
+    await writeFile(file, withPaths(settings.code))
     const { stdout, stderr } = await run(process.execPath, ['--disable-warning=ExperimentalWarning', file], { env: { ...plainEnv, ...settings.env }, timeout: 60_000 })
     t.equal(stderr, '')
     t.equal(stdout, output)
   })
+}
+
+function withPaths (code: string): string {
+  return code.replaceAll(/'fastify-background-jobs(\/outbox)?'/g, (_, outbox) => `'${join(root, `lib${outbox ?? ''}/index.ts`)}'`)
 }
 
 /** The program's tables belong into the test's own schema. */

@@ -5,7 +5,7 @@ import { destinationOf } from '../../lib/outbox/destination.ts'
 import type { OutboxOptions, Publish } from '../../lib/outbox/index.ts'
 import { resolveOptions } from '../../lib/outbox/options.ts'
 import { Relay } from '../../lib/outbox/relay.ts'
-import { deferred, logTo, turns } from '../helpers/app.ts'
+import { deferred, logTo, turns, type Deferred } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 import { event, ScriptedStore } from '../helpers/outbox.ts'
 
@@ -100,7 +100,7 @@ t.test('an onParked that fails, at once or later, is logged', async (t) => {
 })
 
 t.test('keys are published side by side, as many as may be, each in its order', async (t) => {
-  const gates = { a1: deferred(), b1: deferred() } as Record<string, ReturnType<typeof deferred> | undefined>
+  const gates: Record<string, Deferred> = { a1: deferred(), b1: deferred() }
   const began: string[] = []
   const { store, pass } = setup(({ id }) => {
     began.push(id)

@@ -24,6 +24,6 @@ export function addOrderSync (app: FastifyInstance, inbox: string, every: number
 
 async function readOrder (file: string): Promise<Order> {
   const { email, item } = JSON.parse(await readFile(file, 'utf8'))
-  if (typeof email !== 'string' || typeof item !== 'string') throw new TypeError('email and item must be strings')
+  if (!/^\S+@\S+$/.test(email) || typeof item !== 'string') throw new TypeError('an order has an email and an item')
   return { email, item }
 }
