@@ -103,8 +103,8 @@ export class Schedule {
     const rule = this.#rule = this.#createRule(now)
     this.#seeUntil(now)
     if (!this.#options.immediate || this.#paused || !this.#isWithinBounds(now)) return
-    // Where no tick has been yet, the start is the same moment for every instance, if there is one.
-    this.#handle(rule.latest(now) ?? Number(this.#options.startAt ?? now), now)
+    // Only a startAt can keep ticks from having been.
+    this.#handle(rule.latest(now) ?? Number(this.#options.startAt), now)
   }
 
   stop (): void {
