@@ -1,3 +1,4 @@
+import { asFunction } from 'awilix'
 import t from 'tap'
 import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
@@ -83,7 +84,6 @@ t.test('a timeout aborts the signal, and a handler that ignores it is left to it
   let disposed = 0
   app.jobs.define('slow', { attempts: 1, timeout: 100 }, async (_, context) => {
     signal = context.signal
-    const { asFunction } = await import('awilix')
     context.diScope.register({ thing: asFunction(() => ({})).scoped().disposer(() => { disposed++ }) })
     context.diScope.resolve('thing')
     await late.promise
