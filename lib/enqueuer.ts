@@ -30,7 +30,7 @@ export class Enqueuer {
 
   enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: ScheduledTick): Promise<EnqueuedJob> {
     const { name } = options
-    if (!queue.backend.capabilities.delegates) throw new NotSerializableError(name, queue.backend.name, queue.name)
+    assertTakesDelegates(queue, name)
     this.#assertAccepts(queue.delegates, name)
     const rare = {
       attempts: queue.delegates.attempts,
@@ -123,6 +123,11 @@ export class Enqueuer {
     counters.rejected++
     throw stoppingError(label)
   }
+}
+
+/** Throws FST_JOBS_NOT_SERIALIZABLE. */
+export function assertTakesDelegates ({ backend, name: queue }: Queue, name: string): void {
+  if (!backend.capabilities.delegates) throw new NotSerializableError(name, backend.name, queue)
 }
 
 function envelopeOptions (name: string, options: EnqueueOptions, now: number, schedule: ScheduledTick | undefined): EnvelopeOptions | undefined {

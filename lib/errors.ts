@@ -48,6 +48,11 @@ export function stoppingError (name: string): Error {
   return retryLater(new StoppingError(name))
 }
 
+/** One of this plugin's errors, which says all by itself. */
+export function isOwnError (error: unknown): boolean {
+  return String((error as { code?: unknown } | null)?.code).startsWith('FST_JOBS_')
+}
+
 const NON_RETRYABLE = Symbol.for('fastify-background-jobs.non-retryable')
 
 /** Thrown by a handler, itself or as the `cause` of another error: the job goes straight to the dead letters. */

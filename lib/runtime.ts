@@ -5,7 +5,7 @@ import type { JobEnvelope } from '../types/job.ts'
 import type { Jobs } from '../types/jobs.ts'
 import { Enqueuer } from './enqueuer.ts'
 import { logFields } from './envelope.ts'
-import { BackendUnavailableError, kindOf, UnknownQueueError } from './errors.ts'
+import { BackendUnavailableError, isOwnError, kindOf, UnknownQueueError } from './errors.ts'
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
@@ -20,7 +20,7 @@ import { PayloadCompiler } from './validation.ts'
 import { Worker } from './worker.ts'
 
 function openingError (error: unknown, backend: Backend, queues: readonly QueueSettings[]): unknown {
-  if (String((error as { code?: unknown } | null)?.code).startsWith('FST_JOBS_')) return error
+  if (isOwnError(error)) return error
   return new BackendUnavailableError(backend.name, queues.map(({ name }) => name).join("', '"), { cause: error })
 }
 

@@ -63,16 +63,7 @@ export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptio
   }
   const stats = new SharedStats()
   for (const [name, help, value] of GAUGES) {
-    publisher.gauge(name, help, ['queue'], async () => {
-      const series = await Promise.all(runtime.queues.map(async (queue) => {
-        try {
-          return [[{ queue: queue.name }, await value(queue, () => stats.of(queue))] as const]
-        } catch {
-          return []
-        }
-      }))
-      return series.flat()
-    })
+    publisher.gaugeOfEach(name, help, ['queue'], () => runtime.queues, (queue) => ({ queue: queue.name }), (queue) => value(queue, () => stats.of(queue)))
   }
   for (const [name, help, value] of HISTOGRAMS) publisher.add(name, (full) => new BucketsHistogram(full, help, runtime, value))
   publishServices(publisher, runtime)

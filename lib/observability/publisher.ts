@@ -27,7 +27,6 @@ export class Publisher {
     }))
   }
 
-  /** A series that cannot be had is left out; the scrape goes on. */
   gauge (name: string, help: string, labelNames: readonly string[], series: () => Series | Promise<Series>): void {
     this.add(name, (name) => new Gauge({
       name,
@@ -40,6 +39,23 @@ export class Publisher {
         for (const [labels, value] of found) this.set(labels, value)
       }
     }))
+  }
+
+  /** A series for each item. One whose value cannot be had is left out; the scrape goes on. */
+  gaugeOfEach<Item> (
+    name: string, help: string, labelNames: readonly string[], items: () => Iterable<Item>,
+    labelsOf: (item: Item) => Record<string, string>, value: (item: Item) => number | Promise<number>
+  ): void {
+    this.gauge(name, help, labelNames, async () => {
+      const series = await Promise.all(Array.from(items(), async (item) => {
+        try {
+          return [[labelsOf(item), await value(item)] as const]
+        } catch {
+          return []
+        }
+      }))
+      return series.flat()
+    })
   }
 
   add (name: string, create: (name: string) => Metric): void {

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Outbox, OutboxOptions } from '../../types/outbox.ts'
 import { systemClock } from '../clock.ts'
-import { OutboxUnavailableError } from '../errors.ts'
+import { isOwnError, OutboxUnavailableError } from '../errors.ts'
 import { poll } from '../services/poll.ts'
 import { destinationOf } from './destination.ts'
 import { publishMetrics, Source } from './metrics.ts'
@@ -32,7 +32,7 @@ async function open ({ name, store }: ResolvedOutboxOptions): Promise<OpenStore>
   try {
     return await store.open()
   } catch (error) {
-    if (String((error as { code?: unknown } | null)?.code).startsWith('FST_JOBS_')) throw error
+    if (isOwnError(error)) throw error
     throw new OutboxUnavailableError(name, { cause: error })
   }
 }

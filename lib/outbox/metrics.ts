@@ -58,18 +58,9 @@ class OutboxMetrics {
     for (const [name, help, value] of COUNTERS) {
       this.publisher.counter(name, help, LABELS, () => Array.from(this.sources, ({ labels, counters }) => [labels, value(counters)]))
     }
-    for (const [name, help, value] of GAUGES) this.publisher.gauge(name, help, LABELS, () => this.#gauge(value))
-  }
-
-  async #gauge (value: (stats: OutboxStats) => number) {
-    const series = await Promise.all(Array.from(this.sources, async (source) => {
-      try {
-        return [[source.labels, value(await source.stats())] as const]
-      } catch {
-        return []
-      }
-    }))
-    return series.flat()
+    for (const [name, help, value] of GAUGES) {
+      this.publisher.gaugeOfEach(name, help, LABELS, () => this.sources, ({ labels }) => labels, async (source) => value(await source.stats()))
+    }
   }
 }
 

@@ -67,35 +67,33 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
     })
     if (readOnly) return
 
-    const ofId = (summary: string) => ({ schema: { summary, tags, params: id, response: { 204: done, 403: forbidden, 404: notFound } } })
-    const ofSchedule = (summary: string, success: object = { 204: done }) =>
-      ({ schema: { summary, tags, params: schedule, response: { ...success, 403: forbidden, 404: notFound } } })
-    const ofQueue = (summary: string) => ({ schema: { summary, tags, params: queue, response: { 204: done, 403: forbidden, 404: notFound } } })
+    const change = (params: object, summary: string, success: object = { 204: done }) =>
+      ({ schema: { summary, tags, params, response: { ...success, 403: forbidden, 404: notFound } } })
 
-    admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', ofId('Run a dead letter again'), async ({ params }, reply) =>
+    admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', change(id, 'Run a dead letter again'), async ({ params }, reply) =>
       await inspection.retry(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
 
-    admin.delete<{ Params: { id: string } }>('/dead-letters/:id', ofId('Forget a dead letter'), async ({ params }, reply) =>
+    admin.delete<{ Params: { id: string } }>('/dead-letters/:id', change(id, 'Forget a dead letter'), async ({ params }, reply) =>
       await inspection.remove(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
 
-    admin.post<{ Params: { id: string } }>('/jobs/:id/cancel', ofId('Cancel a job that waits or runs'), async ({ params }, reply) =>
+    admin.post<{ Params: { id: string } }>('/jobs/:id/cancel', change(id, 'Cancel a job that waits or runs'), async ({ params }, reply) =>
       await inspection.cancel(params.id) ? reply.code(204).send() : missing(reply, 'job that waits or runs', params.id))
 
     for (const verb of ['pause', 'resume'] as const) {
-      admin.post<{ Params: { queue: string } }>(`/queues/:queue/${verb}`, ofQueue(`${verb} a queue`), async ({ params }, reply) => {
+      admin.post<{ Params: { queue: string } }>(`/queues/:queue/${verb}`, change(queue, `${verb} a queue`), async ({ params }, reply) => {
         if (queueNamed(params.queue) === undefined) return missing(reply, 'queue', params.queue)
         instance.jobs[verb](params.queue)
         return reply.code(204).send()
       })
 
-      admin.post<{ Params: { schedule: string } }>(`/schedules/:schedule/${verb}`, ofSchedule(`${verb} a schedule`), async ({ params }, reply) => {
+      admin.post<{ Params: { schedule: string } }>(`/schedules/:schedule/${verb}`, change(schedule, `${verb} a schedule`), async ({ params }, reply) => {
         if (!scheduler.has(params.schedule)) return missing(reply, 'schedule', params.schedule)
         scheduler[verb](params.schedule)
         return reply.code(204).send()
       })
     }
 
-    admin.post<{ Params: { schedule: string } }>('/schedules/:schedule/run', ofSchedule('Run the job of a schedule now', { 202: enqueued }), async ({ params }, reply) => {
+    admin.post<{ Params: { schedule: string } }>('/schedules/:schedule/run', change(schedule, 'Run the job of a schedule now', { 202: enqueued }), async ({ params }, reply) => {
       if (!scheduler.has(params.schedule)) return missing(reply, 'schedule', params.schedule)
       const { id } = await scheduler.run(params.schedule)
       return reply.code(202).send({ jobId: id })

@@ -2,7 +2,8 @@ import type { ScheduledTick } from '../../types/job.ts'
 import type { DelegateHandler, EnqueuedJob, JobDefinition } from '../../types/jobs.ts'
 import type { EnqueueOptions } from '../../types/options.ts'
 import type { ScheduleOptions, ScheduleRule } from '../../types/schedules.ts'
-import { InvalidOptionsError, kindOf, NotSerializableError, NotSupportedError, toError } from '../errors.ts'
+import { assertTakesDelegates } from '../enqueuer.ts'
+import { InvalidOptionsError, kindOf, NotSupportedError, toError } from '../errors.ts'
 import { logError } from '../log-error.ts'
 import { checkScheduleOptions, checkScheduleRule } from '../options.ts'
 import type { Queue } from '../queue.ts'
@@ -40,7 +41,7 @@ export function createSchedule (runtime: Runtime, name: string, rule: ScheduleRu
     const plain = described.every === undefined
       ? new CronRule(described.cron, described.timezone)
       : new EveryRule(described.every, Number(options.startAt ?? (shared ? 0 : startOfApp)))
-    return start === undefined && end === undefined ? plain : new BoundedRule(plain, start ?? -Infinity, end ?? Infinity)
+    return new BoundedRule(plain, start, end)
   }
   return new Schedule(name, { job: target.job, queue: target.queue.name, ...described }, createRule, options, hostOf(runtime, name, target, shared))
 }
@@ -60,12 +61,13 @@ function hostOf (runtime: Runtime, name: string, { queue, enqueue }: Target, sha
   }
 }
 
-function bounds ({ startAt, endAt }: ScheduleOptions, subject: string): { start: number | undefined, end: number | undefined } {
+function bounds ({ startAt, endAt }: ScheduleOptions, subject: string): { start: number, end: number } {
   for (const [option, value] of Object.entries({ startAt, endAt })) {
     if (value !== undefined && Number.isNaN(new Date(value).getTime())) throw new InvalidOptionsError(`${subject}: option '${option}' is an invalid Date`)
   }
-  if (startAt !== undefined && endAt !== undefined && Number(endAt) < Number(startAt)) throw new InvalidOptionsError(`${subject}: option 'endAt' is before 'startAt'`)
-  return { start: startAt === undefined ? undefined : Number(startAt), end: endAt === undefined ? undefined : Number(endAt) }
+  const [start, end] = [Number(startAt ?? -Infinity), Number(endAt ?? Infinity)]
+  if (end < start) throw new InvalidOptionsError(`${subject}: option 'endAt' is before 'startAt'`)
+  return { start, end }
 }
 
 type DescribedRule = { readonly every: number } | { readonly every?: undefined, readonly cron: string, readonly timezone: string }
@@ -114,7 +116,7 @@ function usablePayload (definition: Definition, payload: unknown, subject: strin
 function delegateTarget (runtime: Runtime, name: string, handler: DelegateHandler, { payload, queue = 'default' }: GivenOptions): Target {
   if (payload !== undefined) throw new InvalidOptionsError(`schedule '${name}': option 'payload' is for defined jobs; an inline function gets none`)
   const target = runtime.queue(queue)
-  if (!target.backend.capabilities.delegates) throw new NotSerializableError(name, target.backend.name, queue)
+  assertTakesDelegates(target, name)
   return {
     job: 'delegate',
     queue: target,
