@@ -2,7 +2,7 @@ import type { Clock, EnqueueResult } from '../types/backend.ts'
 import type { EnvelopeOptions, JobEnvelope, ScheduledTick } from '../types/job.ts'
 import type { DelegateHandler, EnqueuedJob, JobToEnqueue } from '../types/jobs.ts'
 import type { DelegateOptions, EnqueueOptions } from '../types/options.ts'
-import { InvalidOptionsError, NotSerializableError, stoppingError } from './errors.ts'
+import { InvalidOptionsError, NotSerializableError, NotSupportedError, stoppingError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { Queue } from './queue.ts'
@@ -31,6 +31,7 @@ export class Enqueuer {
   enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: ScheduledTick): Promise<EnqueuedJob> {
     const { name } = options
     assertTakesDelegates(queue, name)
+    assertSupports(queue, options)
     this.#assertAccepts(queue.delegates, name)
     const rare = {
       attempts: queue.delegates.attempts,
@@ -64,6 +65,7 @@ export class Enqueuer {
 
   #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: ScheduledTick): JobEnvelope {
     this.#assertAccepts(definition)
+    if (options !== undefined) assertSupports(definition.lane, options)
     definition.checkPayload(payload)
     return this.#newEnvelope(definition.name, payload, options, options && envelopeOptions(definition.name, options, this.#context.clock.now(), schedule))
   }
@@ -128,6 +130,14 @@ export class Enqueuer {
 /** Throws FST_JOBS_NOT_SERIALIZABLE. */
 export function assertTakesDelegates ({ backend, name: queue }: Queue, name: string): void {
   if (!backend.capabilities.delegates) throw new NotSerializableError(name, backend.name, queue)
+}
+
+/** Throws FST_JOBS_NOT_SUPPORTED. */
+function assertSupports ({ backend, name }: Queue, { delay, runAt, priority, uniqueKey }: EnqueueOptions): void {
+  const { capabilities } = backend
+  if (!capabilities.delay && (delay ?? runAt) !== undefined) throw new NotSupportedError(backend.name, name, "'delay' and 'runAt'")
+  if (!capabilities.priority && priority !== undefined) throw new NotSupportedError(backend.name, name, "'priority'")
+  if (!capabilities.unique && uniqueKey !== undefined) throw new NotSupportedError(backend.name, name, "'uniqueKey'")
 }
 
 function envelopeOptions (name: string, options: EnqueueOptions, now: number, schedule: ScheduledTick | undefined): EnvelopeOptions | undefined {

@@ -29,12 +29,14 @@ export const CancelledError = jobsError('FST_JOBS_CANCELLED', "Job '%s' (%s) was
 export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
 export const ServiceStoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, service '%s' was told to stop", 503)
 export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
+export const StalledError = jobsError('FST_JOBS_STALLED',
+  "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look; look for what kills or blocks the process, or raise maxStalls", 500)
 export const AttemptOverError = jobsError('FST_JOBS_ATTEMPT_OVER',
   "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)
 export const OutboxUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
   "The store of outbox '%s' cannot be used; see the cause, check that its database runs and its table is right", 503)
 export const OutboxTimeoutError = jobsError('FST_JOBS_TIMEOUT', "Outbox '%s' did not get event '%s' published within %s ms", 500)
-export const SqliteNotSupportedError = jobsError('FST_JOBS_NOT_SUPPORTED', 'The outbox on SQLite needs Node.js 22.13 or newer, this is %s', 501)
+export const SqliteNotSupportedError = jobsError('FST_JOBS_NOT_SUPPORTED', 'SQLite needs Node.js 22.13 or newer, this is %s; update Node.js or choose another store', 501)
 
 /** Seconds that a client is told to wait before it tries again. */
 export const RETRY_AFTER_SECONDS = 5

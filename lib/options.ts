@@ -2,17 +2,20 @@ import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { AdminOptions, AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
-import { InvalidOptionsError } from './errors.ts'
+import { InvalidOptionsError, NotSupportedError } from './errors.ts'
 import { backoffSchema, resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
 import { object, optionsCheck } from './validation.ts'
 
 const milliseconds = { type: 'number', minimum: 0 }
 const fraction = { type: 'number', minimum: 0, maximum: 1 }
 const attempts = { type: 'integer', minimum: 1 }
+const maxStalls = { type: 'integer', minimum: 0 }
 const path = { type: 'string', pattern: '^/[^?#:*\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
 // What can be asked for at /jobs/:id: 100 is Fastify's default maxParamLength.
 const id = { type: 'string', pattern: '^[\\x21-\\x7e]{1,100}$', not: { enum: ['.', '..', 'status'] } }
+// Databases refuse NUL, and lone surrogates have no UTF-8.
+const storable = '^[^\\u0000\\ud800-\\udfff]*$'
 const MAX_CAPACITY = 10_000_000
 /** Milliseconds: a longer interval is a mistake, and leads past the last Date. */
 const CENTURY = 36_525 * 86_400_000
@@ -45,7 +48,7 @@ const queue = object({
 const checkPluginOptions = optionsCheck(object({
   queues: { type: 'object', propertyNames: { pattern: '^[\\w.-]{1,128}$' }, additionalProperties: queue },
   backend,
-  retry: object({ attempts, backoff: backoffSchema }),
+  retry: object({ attempts, backoff: backoffSchema, maxStalls }),
   shutdown: object({ mode: { type: 'string', enum: ['drain', 'drainQueued', 'stop'] }, timeout: milliseconds }),
   metrics: orFalse(object({
     path: orFalse(path),
@@ -61,7 +64,7 @@ const checkPluginOptions = optionsCheck(object({
 }))
 
 export const checkDefineOptions = optionsCheck(object({
-  queue: name, schema: { type: 'object' }, attempts, backoff: backoffSchema, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
+  queue: name, schema: { type: 'object' }, attempts, backoff: backoffSchema, maxStalls, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
 }))
 
 export const checkService = optionsCheck(object({ start: { kind: 'function' }, run: { kind: 'function' }, stop: { kind: 'function' } }))
@@ -75,9 +78,9 @@ const enqueueProperties = {
   delay: milliseconds,
   runAt: { if: { kind: 'number' }, then: { type: 'number' }, else: { kind: 'Date' } },
   priority: { type: 'integer', minimum: -1000, maximum: 1000 },
-  uniqueKey: { type: 'string', minLength: 1 },
+  uniqueKey: { type: 'string', minLength: 1, maxLength: 512, pattern: storable },
   uniqueFor: milliseconds,
-  correlationId: { type: 'string' },
+  correlationId: { type: 'string', maxLength: 512, pattern: storable },
   signal: { kind: 'AbortSignal' },
   attempts
 }
@@ -128,6 +131,10 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
 
   if (health !== false && (health.degraded ?? 0.75) > (health.unhealthy ?? 0.95)) {
     throw new InvalidOptionsError("fastify-background-jobs options: option 'health.degraded' must not exceed 'health.unhealthy'")
+  }
+  for (const { name, fullMode } of settings) {
+    const { name: backend, capabilities: { fullModes } } = backends.get(name)!
+    if (fullModes?.includes(fullMode) === false) throw new NotSupportedError(backend, name, `fullMode '${fullMode}'; choose one of '${fullModes.join("', '")}'`)
   }
   return Object.freeze({
     queues: settings,

@@ -17,6 +17,7 @@ export class Definition implements JobDefinition {
   readonly lane: Queue
   readonly attempts: number
   readonly backoff: BackoffFunction
+  readonly maxStalls: number
   readonly timeout: number | undefined
   readonly retryable: ((error: any) => boolean) | undefined
   readonly handler: JobHandler | undefined
@@ -34,6 +35,7 @@ export class Definition implements JobDefinition {
     this.lane = lane
     this.attempts = policy.attempts
     this.backoff = policy.backoff
+    this.maxStalls = policy.maxStalls
     this.timeout = options.timeout
     this.retryable = options.retryable
     this.handler = handler

@@ -19,12 +19,14 @@ export const backoffSchema = {
 export interface RetryPolicy {
   readonly attempts: number
   readonly backoff: BackoffFunction
+  readonly maxStalls: number
 }
 
 export function resolveRetryPolicy (options: RetryOptions, defaults?: RetryPolicy): RetryPolicy {
   return {
     attempts: options.attempts ?? defaults?.attempts ?? 3,
-    backoff: options.backoff === undefined && defaults !== undefined ? defaults.backoff : backoffFunction(options.backoff)
+    backoff: options.backoff === undefined && defaults !== undefined ? defaults.backoff : backoffFunction(options.backoff),
+    maxStalls: options.maxStalls ?? defaults?.maxStalls ?? 10
   }
 }
 

@@ -4,11 +4,11 @@ import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backe
 import type { ScheduledTick } from '../types/job.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
 import { logFields } from './envelope.ts'
-import { serializeError, UnknownJobError } from './errors.ts'
+import { serializeError, StalledError, UnknownJobError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
 import type { Queue } from './queue.ts'
-import type { Registry } from './registry.ts'
+import type { Definition, Registry } from './registry.ts'
 import { TimerHeap } from './timer-heap.ts'
 
 export interface WorkerContext {
@@ -131,8 +131,9 @@ export class Worker implements AttemptHost {
 
   #attempt (delivery: Delivery, settle: Settle): void {
     const definition = this.#registry.definitionOf(delivery.envelope, this.#queue)
-    if (definition === undefined) {
-      settle(delivery, this.#refuse(delivery))
+    const problem = problemOf(delivery, definition)
+    if (definition === undefined || problem !== undefined) {
+      settle(delivery, this.#refuse(delivery, definition, problem ?? new UnknownJobError(delivery.envelope.name)))
       if (this.#attempts.size === 0) this.#onQuiet()
       return
     }
@@ -143,10 +144,19 @@ export class Worker implements AttemptHost {
     attempt.run()
   }
 
-  // Only an older or newer version of the app can have stored it: a person has to look.
-  #refuse ({ envelope }: Delivery): Outcome {
-    const error = new UnknownJobError(envelope.name)
+  // A person has to look: only another version of the app, or of what it runs on, can do something about it.
+  #refuse ({ envelope }: Delivery, definition: Definition | undefined, error: Error): Outcome {
     this.log.error({ ...logFields(envelope, this.#queue.name), err: error }, 'the job is a dead letter now')
+    if (definition !== undefined) {
+      definition.counters.deadLettered++
+      this.hooks.tell('onDeadLetter', definition, envelope, [error])
+    }
     return { type: 'dead', error: serializeError(error) }
   }
+}
+
+/** Why a delivery cannot be run at all. */
+function problemOf ({ envelope, problem, stalls = 0 }: Delivery, definition: Definition | undefined): Error | undefined {
+  if (definition === undefined || problem !== undefined || stalls <= definition.maxStalls) return problem
+  return new StalledError(envelope.name, envelope.id, stalls === 1 ? 'once' : `${stalls} times`)
 }

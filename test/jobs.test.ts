@@ -3,6 +3,28 @@ import { memory, type JobEnvelope } from '../lib/index.ts'
 import { buildApp, deferred, turns } from './helpers/app.ts'
 import { parseExposition } from './helpers/prometheus.ts'
 
+t.test('what the backend cannot do is refused at the enqueue', async (t) => {
+  const backend = Object.assign(memory(), { name: 'plain' })
+  Object.assign(backend.capabilities, { delay: false, priority: false, unique: false })
+  const app = await buildApp(t, { backend })
+  app.jobs.define('work', async () => {})
+  for (const [options, what] of [[{ delay: 1 }, /'delay' and 'runAt'/], [{ runAt: new Date() }, /'delay' and 'runAt'/], [{ priority: 0 }, /'priority'/], [{ uniqueKey: 'a' }, /'uniqueKey'/]] as const) {
+    await t.rejects(app.jobs.enqueue('work', {}, options), { code: 'FST_JOBS_NOT_SUPPORTED', message: what })
+    await t.rejects(app.jobs.enqueue(async () => {}, { name: 'inline', ...options }), { code: 'FST_JOBS_NOT_SUPPORTED', message: what })
+    await t.rejects(app.jobs.enqueueMany([{ job: 'work', payload: {}, ...options }]), { code: 'FST_JOBS_NOT_SUPPORTED', message: what })
+  }
+})
+
+t.test('keys and correlation ids that no database takes are refused', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.define('work', async () => {})
+  for (const text of ['\0', 'a\ud83d', '\ude00b', 'x'.repeat(513)]) {
+    await t.rejects(app.jobs.enqueue('work', {}, { uniqueKey: text }), { code: 'FST_JOBS_INVALID_OPTIONS', message: /uniqueKey/ })
+    await t.rejects(app.jobs.enqueue('work', {}, { correlationId: text }), { code: 'FST_JOBS_INVALID_OPTIONS', message: /correlationId/ })
+  }
+  t.match(await app.jobs.enqueue('work', {}, { uniqueKey: 'a\u{1f600}', correlationId: 'x'.repeat(512) }), { status: 'enqueued' })
+})
+
 t.test('an enqueue of an unknown job names it', async (t) => {
   const app = await buildApp(t)
   await t.rejects(app.jobs.enqueue('nobody', {}), { code: 'FST_JOBS_UNKNOWN_JOB', statusCode: 500, message: /'nobody'/ })

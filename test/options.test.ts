@@ -45,6 +45,17 @@ t.test('a queue named default exists whatever is configured, and each queue has 
   })
 })
 
+t.test('a full mode that the backend does not have is refused at registration', async (t) => {
+  const backend = Object.assign(memory(), { name: 'narrow' })
+  Object.assign(backend.capabilities, { fullModes: ['wait', 'reject'] })
+  const app = Fastify()
+  await t.rejects(async () => app.register(backgroundJobs, { queues: { mails: { backend, fullMode: 'dropOldest' } } }), {
+    code: 'FST_JOBS_NOT_SUPPORTED',
+    message: "Backend 'narrow' of queue 'mails' does not support fullMode 'dropOldest'; choose one of 'wait', 'reject'"
+  })
+  await buildApp(t, { queues: { mails: { backend, fullMode: 'reject' } } })
+})
+
 t.test('the given options are not changed', async (t) => {
   const options = Object.freeze({ queues: Object.freeze({ mails: Object.freeze({ capacity: 5 }) }), retry: Object.freeze({ attempts: 2 }) })
   await buildApp(t, options)

@@ -10,6 +10,12 @@ function decide (thrown: unknown, { attempt = 1, backoff, retryable }: { attempt
   return { outcome, problems, wait: outcome.type === 'retry' ? outcome.runAt : undefined }
 }
 
+t.test('a definition takes over what it does not say', async (t) => {
+  t.equal(resolveRetryPolicy({}).maxStalls, 10)
+  t.equal(resolveRetryPolicy({}, resolveRetryPolicy({ maxStalls: 2 })).maxStalls, 2)
+  t.equal(resolveRetryPolicy({ maxStalls: 0 }, resolveRetryPolicy({ maxStalls: 2 })).maxStalls, 0)
+})
+
 t.test('waits double up to the cap, or stay fixed, and jitter only shortens them', async (t) => {
   const backoff = { delay: 100, max: 300, jitter: 0 }
   t.same([1, 2, 3, 4].map((attempt) => decide('x', { attempt, backoff }).wait), [100, 200, 300, 300])

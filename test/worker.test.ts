@@ -30,6 +30,36 @@ t.test('a stored job that this version of the app does not define is a dead lett
   t.notMatch(JSON.stringify(lines), /secret/)
 })
 
+t.test('a record that cannot be read is a dead letter: counted, told to the hooks, never run', async (t) => {
+  const { backend, store, also } = leased()
+  const app = await buildApp(t, { backend })
+  const told: unknown[] = []
+  app.jobs.define('work', async () => t.fail('it ran'))
+  app.jobs.addHook('onDeadLetter', (job, error) => { told.push([job.id, (error as Error).message]) })
+  await store({ id: 'torn', name: 'work', payload: null })
+  Object.assign(also, { problem: new Error('torn') })
+  await app.ready()
+  await app.jobs.idle()
+  t.match(await app.jobs.get('torn'), { state: 'dead', error: { message: 'torn' } })
+  t.same(told, [['torn', 'torn']])
+  t.equal(parseExposition((await app.inject('/metrics')).body).value('jobs_dead_lettered_total', { job: 'work' }), 1)
+})
+
+for (const [stalls, maxStalls, state] of [[10, undefined, 'succeeded'], [11, undefined, 'dead'], [1, 1, 'succeeded'], [1, 0, 'dead'], [2, 0, 'dead']] as const) {
+  t.test(`a job that lost its process ${stalls} times, of ${maxStalls ?? 'the default'} allowed: ${state}`, async (t) => {
+    const { backend, also } = leased()
+    const app = await buildApp(t, { backend, retry: { maxStalls: stalls === 11 ? 10 : 3 } })
+    app.jobs.define('work', { maxStalls: maxStalls ?? 10 }, async () => {})
+    Object.assign(also, { stalls })
+    await app.ready()
+    const { id } = await app.jobs.enqueue('work', {})
+    await app.jobs.idle()
+    t.match(await app.jobs.get(id), state === 'dead'
+      ? { state, attempt: 1, error: { code: 'FST_JOBS_STALLED', message: stalls === 1 ? /that ran it once, more/ : new RegExp(`that ran it ${stalls} times, more`) } }
+      : { state, attempt: 1 })
+  })
+}
+
 t.test('a delayed job waits from its runAt where the backend does not say when it fell due', async (t) => {
   const clock = new ManualClock()
   const app = await buildApp(t, { clock, backend: leased().backend })

@@ -48,6 +48,9 @@ export interface Capabilities {
   readonly priority: boolean
   readonly unique: boolean
   readonly inspect: boolean
+  /** Absent: all of them. */
+  readonly fullModes?: readonly FullMode[]
+  /** Bytes of a serialised payload that the engine can carry; absent: as many as the queue's settings allow. */
   readonly maxPayloadBytes?: number
 }
 
@@ -87,6 +90,10 @@ export interface Delivery {
   readonly dueAt?: number
   /** Milliseconds since the epoch at the handing-over; absent: the worker reads the clock. */
   readonly startedAt?: number
+  /** How often this job lost the process that ran it; absent where that cannot happen. */
+  readonly stalls?: number
+  /** Why the stored record cannot be read: the job becomes a dead letter with this error. */
+  readonly problem?: Error
   /** Stores what the handler reported; absent where the backend cannot. */
   progress? (value: number): void
 }

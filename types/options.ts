@@ -20,6 +20,12 @@ export interface RetryOptions {
   /** Attempts at the most, the first one included. Default 3. */
   attempts?: number
   backoff?: BackoffOptions | BackoffFunction
+  /**
+   * How often a job may lose the process that runs it, killed or stopped for longer than the lease, before it becomes a dead
+   * letter. That uses up no attempt: a deployment that kills is no fault of the job's, and a job that kills its process
+   * every time has to end somewhere. Default 10.
+   */
+  maxStalls?: number
 }
 
 export interface QueueOptions {
@@ -116,6 +122,8 @@ export interface DefineOptions<Schema = unknown> {
   attempts?: number
   /** Default: the plugin's `retry.backoff`. */
   backoff?: BackoffOptions | BackoffFunction
+  /** Processes that a job may lose. Default: the plugin's `retry.maxStalls`. */
+  maxStalls?: number
   /** Milliseconds that an attempt may take. Default: no limit. */
   timeout?: number
   /** Says whether an error is worth another attempt. Default: every error is. */

@@ -1,7 +1,7 @@
 import { InvalidOptionsError } from '../errors.ts'
+import { loadSqlite } from '../node-sqlite.ts'
 import { object, optionsCheck } from '../validation.ts'
 import { identifier } from './identifier.ts'
-import { loadSqlite } from './node-sqlite.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { OutboxStore } from './store.ts'
 

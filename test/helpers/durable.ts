@@ -6,6 +6,8 @@ export interface Leased {
   loseLease (id: string): void
   /** Gives out deliveries whose lease is lost already. */
   expired: boolean
+  /** What every delivery says besides. */
+  also: Partial<Delivery>
   readonly outcomes: Outcome[]
   /** Stores what another version of the app would have enqueued. */
   store (job: Pick<JobEnvelope, 'id' | 'name' | 'payload'>): Promise<unknown>
@@ -18,6 +20,7 @@ export function leased (): Leased {
   const leases = new Map<string, AbortController>()
   const leased: Leased = {
     expired: false,
+    also: {},
     outcomes: [],
     loseLease: (id) => leases.get(id)!.abort(),
     store: (job) => inner.enqueue('default', [{ ...job, attempt: 1, enqueuedAt: Date.now(), correlationId: undefined, options: undefined }], {}),
@@ -31,7 +34,7 @@ export function leased (): Leased {
           const lease = new AbortController()
           if (leased.expired) lease.abort()
           leases.set(envelope.id, lease)
-          const outcome = await deliver({ envelope, signal: lease.signal })
+          const outcome = await deliver({ envelope, signal: lease.signal, ...leased.also })
           leased.outcomes.push(outcome)
           settle(delivery, outcome)
         }

@@ -1,6 +1,6 @@
 import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
-import { encodePayload, logFields } from '../../envelope.ts'
+import { decodePayload, encodePayload, logFields } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
 import { object, optionsCheck } from '../../validation.ts'
 import { MemoryConsumer } from './consumer.ts'
@@ -64,7 +64,7 @@ class MemoryBackend implements Backend {
     const target = this.#queue(queue)
     if (this.#serialize) {
       try {
-        for (const job of jobs) job.payload = JSON.parse(encodePayload(`job '${job.name}'`, job.payload, target.settings.maxPayloadBytes))
+        for (const job of jobs) job.payload = decodePayload(`job '${job.name}'`, encodePayload(`job '${job.name}'`, job.payload, target.settings.maxPayloadBytes))
       } catch (error) {
         return Promise.reject(error)
       }

@@ -1,4 +1,4 @@
-import { SqliteNotSupportedError } from '../errors.ts'
+import { SqliteNotSupportedError } from './errors.ts'
 
 type SqliteModule = typeof import('node:sqlite')
 
