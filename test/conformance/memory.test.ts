@@ -1,0 +1,6 @@
+import t from 'tap'
+import { conformance } from './index.ts'
+
+for (const target of ['memory', 'memory-serialized']) {
+  t.test(target, async (t) => conformance(t.test, new URL(`targets/${target}.ts`, import.meta.url)))
+}

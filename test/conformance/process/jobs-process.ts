@@ -1,0 +1,162 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { DeadLetter, EnqueueOptions, EnqueuedJob, JobsStatus, JobView } from '../../../lib/index.ts'
+import { inTime } from '../until.ts'
+import type { Answer, Call, Commands, JobName, JobToSend } from './commands.ts'
+import type { ProcessPlace, ProcessSettings } from './settings.ts'
+
+// Beside this file, compiled or not as it is.
+const PROGRAM = fileURLToPath(new URL(`./child${extname(import.meta.url)}`, import.meta.url))
+
+/** A process and its app, which can be killed, stopped and continued. */
+export class JobsProcess implements Omit<Commands, 'enqueue'> {
+  readonly #child: ChildProcess
+  readonly #calls = new Map<number, { resolve (result: any): void, reject (error: Error): void }>()
+  readonly #exited: Promise<unknown[]>
+  #count = 0
+  #output = ''
+
+  constructor (child: ChildProcess) {
+    this.#child = child
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => { this.#output += text })
+    }
+    this.#exited = once(child, 'close')
+    this.#exited.then(() => this.#rejectAll())
+    child.on('message', (message) => this.#answered(message as Answer))
+  }
+
+  get pid (): number {
+    return this.#child.pid!
+  }
+
+  /** What it printed. */
+  get output (): string {
+    return this.#output
+  }
+
+  start (settings: ProcessSettings): Promise<void> {
+    return this.#call('start', settings)
+  }
+
+  enqueue (job: JobName, payload?: unknown, options?: Omit<EnqueueOptions, 'signal'>): Promise<EnqueuedJob> {
+    return this.#call('enqueue', { job, payload, ...options })
+  }
+
+  enqueueEach (jobs: readonly JobToSend[]): Promise<EnqueuedJob[]> {
+    return this.#call('enqueueEach', jobs)
+  }
+
+  enqueueMany (jobs: readonly JobToSend[]): Promise<EnqueuedJob[]> {
+    return this.#call('enqueueMany', jobs)
+  }
+
+  /** Rejects when the process ends. */
+  enqueueForEver (job: JobToSend): Promise<void> {
+    return this.#call('enqueueForEver', job)
+  }
+
+  get (id: string): Promise<JobView | undefined> {
+    return this.#call('get', id)
+  }
+
+  cancel (id: string): Promise<boolean> {
+    return this.#call('cancel', id)
+  }
+
+  resume (): Promise<void> {
+    return this.#call('resume')
+  }
+
+  status (): Promise<JobsStatus> {
+    return this.#call('status')
+  }
+
+  deadLetters (): Promise<DeadLetter[]> {
+    return this.#call('deadLetters')
+  }
+
+  retry (id: string): Promise<boolean> {
+    return this.#call('retry', id)
+  }
+
+  release (): Promise<void> {
+    return this.#call('release')
+  }
+
+  close (): Promise<void> {
+    return this.#call('close')
+  }
+
+  /** Exit code, or the signal that ended it, once it has ended. */
+  async exit (): Promise<number | string> {
+    const [code, signal] = await inTime('the process ended', this.#exited) as [number | null, string | null]
+    return code ?? signal!
+  }
+
+  /** SIGKILL: nothing of it runs afterwards. */
+  async kill (): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#exited
+  }
+
+  /** SIGSTOP: it stands still, its connections stay open. */
+  stop (): void {
+    this.#child.kill('SIGSTOP')
+  }
+
+  /** SIGCONT. */
+  continue (): void {
+    this.#child.kill('SIGCONT')
+  }
+
+  #call (command: keyof Commands, argument?: unknown): Promise<any> {
+    return new Promise((resolve, reject) => {
+      const call: Call = { call: ++this.#count, command, argument }
+      this.#calls.set(call.call, { resolve, reject })
+      this.#child.send(call, (error) => { if (error !== null) this.#settle({ call: call.call, error }) })
+    })
+  }
+
+  #answered (answer: Answer): void {
+    this.#settle(answer)
+  }
+
+  #settle ({ call, result, error }: Answer): void {
+    const waiting = this.#calls.get(call)
+    if (waiting === undefined) return
+    this.#calls.delete(call)
+    if (error === undefined) waiting.resolve(result)
+    else waiting.reject(Object.assign(new Error(error.message), { code: error.code }))
+  }
+
+  #rejectAll (): void {
+    for (const call of this.#calls.keys()) this.#settle({ call, error: { message: `the process has ended: ${this.#output}` } })
+  }
+}
+
+/** A process that has loaded the target and waits for `start`. */
+export async function spawnProcess (place: ProcessPlace): Promise<JobsProcess> {
+  // Where Node runs TypeScript by itself, a loader of the parent's would only take time.
+  const execArgv = process.execArgv.filter((flag) => !(process.features.typescript && flag.includes('@tapjs')))
+  const child = fork(PROGRAM, [JSON.stringify(place)], {
+    execArgv,
+    // Values such as undefined and Dates arrive as they are.
+    serialization: 'advanced',
+    // tap would add up the coverage of two ways to compile.
+    env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' },
+    silent: true
+  })
+  const started = new JobsProcess(child)
+  await inTime('the process has loaded', Promise.race([once(child, 'message'), once(child, 'close').then(() => { throw new Error(`the process ended: ${started.output}`) })]))
+  return started
+}
+
+/** A process with its app ready. */
+export async function startProcess (place: ProcessPlace, settings: ProcessSettings = {}): Promise<JobsProcess> {
+  const started = await spawnProcess(place)
+  await started.start(settings)
+  return started
+}

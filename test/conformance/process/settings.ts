@@ -1,0 +1,26 @@
+import type { QueueOptions, ScheduleOptions, ScheduleRule, ShutdownOptions } from '../../../lib/index.ts'
+
+/** Where a process finds its store, and writes what its jobs do. */
+export interface ProcessPlace {
+  /** URL of the target's module. */
+  readonly target: string
+  readonly space: string
+  /** Path of the ledger. */
+  readonly ledger: string
+}
+
+/** The app of a process. Its jobs are 'record', 'hold' (until released) and 'fail' (`{ times }`). */
+export interface ProcessSettings {
+  /** Of the queue 'default'. */
+  readonly queue?: Omit<QueueOptions, 'backend'>
+  /** False: it only enqueues. Default true. */
+  readonly works?: boolean
+  /** Of every job. Default 3. */
+  readonly attempts?: number
+  /** Milliseconds between attempts. Default 20. */
+  readonly backoff?: number
+  readonly maxStalls?: number
+  readonly shutdown?: ShutdownOptions
+  /** Enqueues 'record' by that rule. */
+  readonly schedule?: ScheduleOptions & { readonly rule: ScheduleRule }
+}

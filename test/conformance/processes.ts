@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict'
+import { INVALID_PAYLOAD, numbers } from './assertions.ts'
+import { durable, type Case, type Subject } from './case.ts'
+import type { Lab } from './lab.ts'
+import type { JobsProcess } from './process/jobs-process.ts'
+import type { LedgerLine } from './process/ledger.ts'
+import { inTime, until } from './until.ts'
+
+function started (lab: Lab, count: number, id?: string): Promise<LedgerLine[]> {
+  return until(`${count} attempts have begun`, () => {
+    const lines = lab.ledger.lines('start').filter((line) => id === undefined || line.id === id)
+    return lines.length >= count && lines
+  })
+}
+
+function ended (lab: Lab, count: number): Promise<LedgerLine[]> {
+  return until(`${count} attempts have ended`, () => {
+    const lines = lab.ledger.lines('end')
+    return lines.length >= count && lines
+  })
+}
+
+async function hasState (process: JobsProcess, id: string, state: string): Promise<void> {
+  await until(`job ${id} is ${state}`, async () => (await process.get(id))?.state === state)
+}
+
+const inspectable = ({ capabilities }: Subject): boolean => capabilities.durable && capabilities.inspect
+
+export const processes: readonly Case[] = [
+  {
+    name: 'what one process enqueues, another one runs',
+    appliesTo: durable,
+    async run (lab) {
+      const [producer, worker] = await Promise.all([lab.process({ works: false }), lab.process()])
+      const { id } = await producer.enqueue('record', { from: 'there' })
+      const [line] = await ended(lab, 1)
+      assert.deepEqual([line!.id, line!.pid, line!.attempt, line!.payload], [id, worker.pid, 1, { from: 'there' }])
+    }
+  },
+  {
+    name: 'two processes share the jobs, and each job runs once',
+    appliesTo: durable,
+    async run (lab) {
+      const workers = await Promise.all([lab.process(), lab.process()])
+      const enqueued = await Promise.all(workers.map((worker) => worker.enqueueEach(numbers(60).map((payload) => ({ job: 'record', payload })))))
+      const ids = enqueued.flat().map(({ id }) => id)
+      await ended(lab, 120)
+      await until('nothing is left', async () => {
+        const { queueDepth, inFlight } = await workers[0]!.status()
+        return queueDepth + inFlight === 0
+      })
+      assert.deepEqual(lab.ledger.lines('start').map(({ id }) => id).sort(), ids.sort())
+    }
+  },
+  {
+    name: 'a process ends by itself when its app has closed',
+    appliesTo: durable,
+    async run (lab) {
+      const worker = await lab.process()
+      await worker.enqueue('record')
+      await ended(lab, 1)
+      await worker.close()
+      assert.equal(await worker.exit(), 0, worker.output)
+    }
+  },
+  {
+    name: 'the job of a killed process is run by another one, without having lost an attempt',
+    appliesTo: durable,
+    async run (lab) {
+      const [killed, worker] = await Promise.all([lab.process({ attempts: 1 }), lab.process({ attempts: 1, works: false })])
+      const { id } = await killed.enqueue('hold')
+      await started(lab, 1)
+      await killed.kill()
+      await worker.resume()
+      const [, line] = await started(lab, 2)
+      assert.deepEqual([line!.id, line!.pid, line!.attempt], [id, worker.pid, 1])
+      await worker.release()
+      await ended(lab, 1)
+      await until('it is over', async () => (await worker.status()).inFlight === 0)
+      assert.equal((await worker.status()).queues.default!.deadLetters, 0)
+    }
+  },
+  {
+    name: 'a job that kills its process more often than maxStalls allows is a dead letter',
+    appliesTo: inspectable,
+    async run (lab) {
+      const watcher = await lab.process({ works: false, maxStalls: 1 })
+      const { id } = await watcher.enqueue('hold')
+      for (const count of [1, 2]) {
+        const victim = await lab.process({ maxStalls: 1 })
+        await started(lab, count)
+        await victim.kill()
+      }
+      await watcher.resume()
+      await hasState(watcher, id, 'dead')
+      const [letter] = await watcher.deadLetters()
+      assert.deepEqual([letter!.id, letter!.attempt, letter!.error!.code], [id, 1, 'FST_JOBS_STALLED'])
+      assert.equal(lab.ledger.lines('start').length, 2)
+      assert.equal(await watcher.retry(id), true)
+      await started(lab, 3)
+      await watcher.release()
+      await hasState(watcher, id, 'succeeded')
+    }
+  },
+  {
+    name: 'the job of a process that stood still past its lease is run by another one; continued, it is told to stop, and changes nothing',
+    appliesTo: inspectable,
+    async run (lab) {
+      const [stopped, worker] = await Promise.all([lab.process({ attempts: 1 }), lab.process({ attempts: 1, works: false })])
+      const { id } = await stopped.enqueue('hold')
+      await started(lab, 1)
+      stopped.stop()
+      await worker.resume()
+      const [, second] = await started(lab, 2)
+      assert.deepEqual([second!.id, second!.pid, second!.attempt], [id, worker.pid, 1])
+      stopped.continue()
+      const [aborted] = await until('the first one was told to stop', () => {
+        const lines = lab.ledger.lines('aborted')
+        return lines.length > 0 && lines
+      })
+      assert.equal(aborted!.pid, stopped.pid)
+      assert.equal((await worker.get(id))!.state, 'active')
+      await worker.release()
+      await hasState(worker, id, 'succeeded')
+      assert.deepEqual(lab.ledger.lines('end').map(({ pid }) => pid), [worker.pid])
+      assert.equal(lab.ledger.lines('start').length, 2)
+    }
+  },
+  {
+    name: 'whatever an enqueue acknowledged before its process was killed is run',
+    appliesTo: durable,
+    async run (lab) {
+      const producer = await lab.process({ works: false })
+      producer.enqueueForEver({ job: 'record' }).catch(() => {})
+      await until('50 enqueues were acknowledged', () => lab.ledger.lines('acknowledged').length >= 50)
+      await producer.kill()
+      const acknowledged = lab.ledger.lines('acknowledged').map(({ id }) => id)
+      await lab.process()
+      await until('all have run', () => {
+        const ran = new Set(lab.ledger.lines('end').map(({ id }) => id))
+        return acknowledged.every((id) => ran.has(id))
+      })
+    }
+  },
+  {
+    name: '200 concurrent enqueues of one key from two processes are one job, until it has ended',
+    appliesTo: ({ capabilities }) => capabilities.durable && capabilities.unique,
+    async run (lab) {
+      const processes = await Promise.all([lab.process(), lab.process()])
+      const jobs = numbers(100).map((payload) => ({ job: 'hold', payload, uniqueKey: 'key', uniqueFor: 300 } as const))
+      const answers = (await Promise.all(processes.map((process) => process.enqueueEach(jobs)))).flat()
+      assert.equal(answers.filter(({ status }) => status === 'enqueued').length, 1)
+      assert.equal(answers.filter(({ status }) => status === 'duplicate').length, 199)
+      assert.equal(new Set(answers.map(({ id }) => id)).size, 1)
+      await started(lab, 1)
+      for (const process of processes) await process.release()
+      const [end] = await ended(lab, 1)
+      await until('the key is free', async () => (await processes[1].enqueue('record', 'next', { uniqueKey: 'key' })).status === 'enqueued' &&
+        (await processes[0].enqueue('hold', 'next', jobs[0])).status === 'enqueued')
+      assert.ok(Date.now() - end!.at >= 300, 'not before uniqueFor had passed')
+      await ended(lab, 3)
+      assert.equal(lab.ledger.lines('start').length, 3)
+    }
+  },
+  {
+    name: 'concurrent enqueues of one id from two processes are one job',
+    appliesTo: durable,
+    async run (lab) {
+      const processes = await Promise.all([lab.process(), lab.process()])
+      const jobs = numbers(50).map((payload) => ({ job: 'record', payload, id: `id-${payload}` } as const))
+      const answers = await Promise.all(processes.map((process) => process.enqueueEach(jobs)))
+      for (const index of jobs.keys()) {
+        assert.deepEqual(answers.map((jobs) => jobs[index]!.id), [jobs[index]!.id, jobs[index]!.id])
+        assert.deepEqual(answers.map((jobs) => jobs[index]!.status).sort(), ['duplicate', 'enqueued'])
+      }
+      await ended(lab, 50)
+      await until('nothing is left', async () => (await processes[0].status()).inFlight === 0)
+      assert.equal(lab.ledger.lines('start').length, 50)
+    }
+  },
+  {
+    name: 'a retry that one process left is made by another one, in its time',
+    appliesTo: durable,
+    async run (lab) {
+      const first = await lab.process({ backoff: 500 })
+      await first.enqueue('fail', { times: 1 })
+      const [failed] = await started(lab, 1)
+      await until('it waits for its retry', async () => (await first.status()).queues.default!.delayed === 1)
+      await first.kill()
+      const second = await lab.process()
+      const [, retried] = await started(lab, 2)
+      assert.deepEqual([retried!.pid, retried!.attempt], [second.pid, 2])
+      assert.ok(retried!.at - failed!.at >= 500, `after ${retried!.at - failed!.at} ms, not before 500`)
+      await ended(lab, 1)
+    }
+  },
+  {
+    name: 'an enqueue that waits for room is let in when another process makes some',
+    appliesTo: ({ capabilities: { durable, fullModes } }) => durable && fullModes?.includes('wait') !== false,
+    async run (lab) {
+      const queue = { capacity: 2, concurrency: 1 }
+      const [producer, worker] = await Promise.all([lab.process({ works: false, queue }), lab.process({ works: false, queue })])
+      const enqueued = producer.enqueueEach(numbers(6).map((payload) => ({ job: 'record', payload })))
+      await until('the queue is full', async () => (await worker.status()).queueDepth === 2)
+      await worker.resume()
+      await inTime('all are enqueued', enqueued)
+      await ended(lab, 6)
+      assert.deepEqual(lab.ledger.lines('start').map(({ payload }) => payload), numbers(6))
+    }
+  },
+  {
+    name: 'two processes together fill a queue to its capacity, not beyond',
+    appliesTo: ({ capabilities: { durable, fullModes } }) => durable && fullModes?.includes('reject') !== false,
+    async run (lab) {
+      const settings = { works: false, queue: { capacity: 10, fullMode: 'reject' } } as const
+      const processes = await Promise.all([lab.process(settings), lab.process(settings)])
+      const taken = await Promise.all(processes.flatMap((process) => numbers(20).map((payload) => process.enqueue('record', payload).then(() => true, () => false))))
+      assert.equal(taken.filter(Boolean).length, 10)
+      assert.equal((await processes[0].status()).queueDepth, 10)
+    }
+  },
+  {
+    name: 'a job that waits can be looked at and cancelled from another process',
+    appliesTo: inspectable,
+    async run (lab) {
+      const [one, other] = await Promise.all([lab.process({ works: false }), lab.process({ works: false })])
+      const { id } = await one.enqueue('record', 'cancelled')
+      await one.enqueue('record', 'stays')
+      assert.equal((await other.get(id))!.state, 'waiting')
+      assert.equal(await other.cancel(id), true)
+      assert.equal((await one.get(id))!.state, 'cancelled')
+      await one.resume()
+      const [line] = await ended(lab, 1)
+      assert.equal(line!.payload, 'stays')
+    }
+  },
+  {
+    name: 'a dead letter that one process retries is run by another one',
+    appliesTo: inspectable,
+    async run (lab) {
+      const [watcher, worker] = await Promise.all([lab.process({ works: false }), lab.process()])
+      const { id } = await watcher.enqueue('fail', { times: 1 }, { attempts: 1 })
+      await hasState(watcher, id, 'dead')
+      assert.equal(await watcher.retry(id), true)
+      const [, line] = await started(lab, 2)
+      assert.deepEqual([line!.id, line!.pid, line!.attempt], [id, worker.pid, 1])
+    }
+  },
+  {
+    name: 'a payload that is refused hurts neither the process nor the queue',
+    appliesTo: durable,
+    async run (lab) {
+      const worker = await lab.process()
+      await assert.rejects(worker.enqueue('record', 'a\0b'), { code: INVALID_PAYLOAD })
+      await worker.enqueue('record', 'good')
+      const [line] = await ended(lab, 1)
+      assert.equal(line!.payload, 'good')
+    }
+  }
+]

@@ -1,0 +1,4 @@
+import { memory } from '../../../lib/index.ts'
+
+export const connect = () => memory()
+export const remove = async (): Promise<void> => {}
