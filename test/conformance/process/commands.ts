@@ -6,7 +6,7 @@ export interface JobToSend extends Omit<EnqueueOptions, 'signal'> {
   readonly payload?: unknown
 }
 
-export type JobName = 'record' | 'hold' | 'fail'
+export type JobName = 'record' | 'hold' | 'insist' | 'fail' | 'die'
 
 /** What a parent can ask of a process; `fastify.jobs` answers. */
 export interface Commands {
@@ -18,6 +18,8 @@ export interface Commands {
   enqueueMany (jobs: readonly JobToSend[]): Promise<EnqueuedJob[]>
   /** Enqueues one job after the other, noting each that was acknowledged in the ledger, until the process ends. */
   enqueueForEver (job: JobToSend): Promise<void>
+  /** The same with a batch of jobs at a time; one line a batch, with its first job's id. */
+  enqueueManyForEver (jobs: readonly JobToSend[]): Promise<void>
   get (id: string): Promise<JobView | undefined>
   cancel (id: string): Promise<boolean>
   /** Takes jobs; for a process that was started with `works: false`. */
@@ -25,7 +27,7 @@ export interface Commands {
   status (): Promise<JobsStatus>
   deadLetters (): Promise<DeadLetter[]>
   retry (id: string): Promise<boolean>
-  /** Ends the jobs 'hold' that run, and those that come. */
+  /** Ends the jobs 'hold' and 'insist' that run, and those that come. */
   release (): Promise<void>
   /** Closes the app; the process then ends by itself. */
   close (): Promise<void>

@@ -58,6 +58,11 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
     return this.#call('enqueueForEver', job)
   }
 
+  /** Rejects when the process ends. */
+  enqueueManyForEver (jobs: readonly JobToSend[]): Promise<void> {
+    return this.#call('enqueueManyForEver', jobs)
+  }
+
   get (id: string): Promise<JobView | undefined> {
     return this.#call('get', id)
   }

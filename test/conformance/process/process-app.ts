@@ -37,6 +37,11 @@ export class ProcessApp implements Commands {
     app.jobs.define('fail', async (payload: { times: number }, context) => this.#record(payload, context, () => {
       if (context.job.attempt <= payload.times) throw new Error(`attempt ${context.job.attempt} of ${payload.times} fails`)
     }))
+    app.jobs.define('insist', async (payload, context) => this.#record(payload, context, () => this.#released))
+    app.jobs.define('die', async (payload: { times: number }, context) => {
+      await this.#record(payload, context)
+      if (this.#ledger.lines('end').filter(({ id }) => id === context.job.id).length <= payload.times) process.kill(process.pid, 'SIGKILL')
+    })
     if (schedule !== undefined) {
       const { rule, ...options } = schedule
       app.jobs.schedule('schedule', rule, 'record', options)
@@ -61,6 +66,13 @@ export class ProcessApp implements Commands {
     for (;;) {
       const { id } = await this.enqueue(job)
       this.#ledger.append({ event: 'acknowledged', id })
+    }
+  }
+
+  async enqueueManyForEver (jobs: readonly JobToSend[]): Promise<void> {
+    for (;;) {
+      const [first] = await this.enqueueMany(jobs)
+      this.#ledger.append({ event: 'acknowledged', id: first!.id })
     }
   }
 

@@ -9,7 +9,10 @@ export interface ProcessPlace {
   readonly ledger: string
 }
 
-/** The app of a process. Its jobs are 'record', 'hold' (until released) and 'fail' (`{ times }`). */
+/**
+ * The app of a process. Its jobs are 'record', 'hold' (until released, or told to stop), 'insist' (until released, whatever it
+ * is told), 'fail' (`{ times }`) and 'die' (`{ times }`: kills its process after its work, before anybody knows).
+ */
 export interface ProcessSettings {
   /** Of the queue 'default'. */
   readonly queue?: Omit<QueueOptions, 'backend'>
