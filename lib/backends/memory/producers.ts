@@ -12,12 +12,12 @@ class Producer implements Linked<Producer> {
   prev: Producer | undefined
   next: Producer | undefined
   readonly jobs: readonly JobEnvelope[]
-  readonly resolve: (results: Results) => void
+  readonly resolve: (results: Results | Promise<Results>) => void
   readonly reject: (reason: unknown) => void
   timer: Timer<Producer> | undefined
   forget: (() => void) | undefined
 
-  constructor (jobs: readonly JobEnvelope[], resolve: (results: Results) => void, reject: (reason: unknown) => void) {
+  constructor (jobs: readonly JobEnvelope[], resolve: (results: Results | Promise<Results>) => void, reject: (reason: unknown) => void) {
     this.jobs = jobs
     this.resolve = resolve
     this.reject = reject
@@ -62,7 +62,8 @@ export class WaitingProducers {
     })
   }
 
-  admitFirst (results: Results): void {
+  /** `results`: those of a queue that is elsewhere may still be on their way. */
+  admitFirst (results: Results | Promise<Results>): void {
     const producer = this.#waiting.first!
     this.#leave(producer)
     producer.resolve(results)
