@@ -1,37 +1,9 @@
 import t from 'tap'
-import { Lab } from '../conformance/lab.ts'
 import { runCase, type ConformanceTarget } from '../conformance/index.ts'
-import { until } from '../conformance/until.ts'
 import { deaths } from './deaths.ts'
 import { round } from './rounds.ts'
 
-const target = new URL('../conformance/targets/sqlite.ts', import.meta.url)
-const skip = await import('node:sqlite').then(() => false, () => 'node:sqlite needs Node >= 22.13')
-const BATCH = 2000
-
-t.test('SQLite', { skip }, async (t) => {
-  const module = await import(target.href) as ConformanceTarget
-  for (const one of deaths) t.test(one.name, () => runCase(one, module, target.href))
-
-  t.test('a process killed inside a transaction leaves all of a batch or nothing, and all that it had acknowledged', async (t) => {
-    const lab = new Lab(module, target.href)
-    t.teardown(() => lab.dispose())
-    const jobs = Array.from({ length: BATCH }, (_, payload) => ({ job: 'record', payload } as const))
-    const settings = { works: false, queue: { capacity: 10_000_000 } }
-    const watcher = await lab.process(settings)
-    for (let victims = 1; victims <= 3; victims++) {
-      const victim = await lab.process(settings)
-      const known = lab.ledger.lines('acknowledged').length
-      victim.enqueueManyForEver(jobs).catch(() => {})
-      await until('a batch was acknowledged', () => lab.ledger.lines('acknowledged').length > known)
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 50))
-      await victim.kill()
-      const { queueDepth } = await watcher.status()
-      t.equal(queueDepth % BATCH, 0)
-      t.ok(queueDepth >= lab.ledger.lines('acknowledged').length * BATCH)
-    }
-    for (const { id } of lab.ledger.lines('acknowledged')) t.ok(await watcher.get(id))
-  })
-
-  for (let number = 1; number <= 3; number++) t.test(`random faults lose nothing: round ${number}`, () => round(target))
-})
+const target = new URL('../conformance/targets/redis.ts', import.meta.url)
+const module = await import(target.href) as ConformanceTarget
+for (const one of deaths) t.test(one.name, () => runCase(one, module, target.href))
+for (let number = 1; number <= 3; number++) t.test(`random faults lose nothing: round ${number}`, () => round(target))
