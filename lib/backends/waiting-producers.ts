@@ -47,6 +47,10 @@ export class WaitingProducers<Jobs> {
     return this.#waiting.first?.jobs
   }
 
+  * [Symbol.iterator] (): Generator<Jobs> {
+    for (const { jobs } of this.#waiting) yield jobs
+  }
+
   wait (jobs: Jobs, timeout: number | undefined, signal: AbortSignal | undefined): Promise<Results> {
     return new Promise((resolve, reject) => {
       const producer = new Producer(jobs, resolve, reject)
