@@ -10,12 +10,12 @@ class Producer<Jobs> implements Linked<Producer<Jobs>> {
   prev: Producer<Jobs> | undefined
   next: Producer<Jobs> | undefined
   readonly jobs: Jobs
-  readonly resolve: (results: Results) => void
+  readonly resolve: (results: Results | Promise<Results>) => void
   readonly reject: (reason: unknown) => void
   timer: Timer<Producer<Jobs>> | undefined
   forget: (() => void) | undefined
 
-  constructor (jobs: Jobs, resolve: (results: Results) => void, reject: (reason: unknown) => void) {
+  constructor (jobs: Jobs, resolve: (results: Results | Promise<Results>) => void, reject: (reason: unknown) => void) {
     this.jobs = jobs
     this.resolve = resolve
     this.reject = reject
@@ -65,7 +65,8 @@ export class WaitingProducers<Jobs> {
     })
   }
 
-  admitFirst (results: Results): void {
+  /** `results`: those of a queue that is elsewhere may still be on their way. */
+  admitFirst (results: Results | Promise<Results>): void {
     const producer = this.#waiting.first!
     this.#leave(producer)
     producer.resolve(results)

@@ -1,0 +1,100 @@
+import { Redis, type Cluster, type RedisOptions as IORedisOptions } from 'ioredis'
+import type { ErrorLog } from './error-log.ts'
+import { isClient, isCluster, type ResolvedRedisOptions } from './options.ts'
+import { defineScripts } from './scripts.ts'
+
+export type Client = Redis | Cluster
+
+/** Milliseconds between two attempts to reconnect, at the most: consumers are back within a second of Redis. */
+const MAX_RECONNECT_DELAY = 500
+/** Milliseconds that a socket has to close in good order. */
+const DISCONNECT_TIMEOUT = 500
+
+type Purpose = 'commands' | 'worker' | 'blocking'
+
+/** Makes the connections of one backend, and says what they connect to. */
+export class Connections {
+  readonly #options: ResolvedRedisOptions
+  readonly #errors: ErrorLog
+
+  constructor (options: ResolvedRedisOptions, errors: ErrorLog) {
+    this.#options = options
+    this.#errors = errors
+  }
+
+  /**
+   * `commands`: fails rather than waits, so that nothing that was reported as failed is executed later. `worker`: waits for
+   * Redis and sends again what had no answer, as BullMQ's Worker wants it. `blocking`: besides, may be silent for long.
+   */
+  connect (purpose: Purpose): Client {
+    const client = this.#make(this.#settings(purpose), purpose !== 'commands')
+    client.on('error', (error: unknown) => this.#errors.report(error))
+    client.on('ready', () => this.#errors.recovered())
+    defineScripts(client)
+    return client
+  }
+
+  /** `host:port`, or a socket's path; never with a password. */
+  get address (): string {
+    const { url, connection } = this.#options
+    if (url !== undefined) return new URL(url).host
+    if (isCluster(connection)) return connection.nodes().map(({ options: { host, port } }) => `${host}:${port}`).join(', ')
+    const { path, host = '127.0.0.1', port = 6379 } = isClient(connection) ? connection.options : connection
+    return path ?? `${host}:${port}`
+  }
+
+  #make (settings: IORedisOptions, enableOfflineQueue: boolean): Client {
+    const { url, connection } = this.#options
+    if (url !== undefined) return new Redis(url, settings)
+    if (!isClient(connection)) return new Redis({ ...connection, ...settings })
+    if (!isCluster(connection)) return connection.duplicate(settings)
+    const { retryStrategy: clusterRetryStrategy, ...redisOptions } = settings
+    return connection.duplicate([], {
+      clusterRetryStrategy,
+      enableOfflineQueue,
+      lazyConnect: false,
+      redisOptions: { ...connection.options.redisOptions, ...redisOptions, enableOfflineQueue: true }
+    })
+  }
+
+  #settings (purpose: Purpose): IORedisOptions {
+    const { commandTimeout, connectTimeout } = this.#options
+    const common: IORedisOptions = {
+      connectTimeout: Math.min(connectTimeout, commandTimeout),
+      disconnectTimeout: DISCONNECT_TIMEOUT,
+      lazyConnect: false,
+      commandTimeout: undefined,
+      retryStrategy: (times: number) => Math.min(times * 50, MAX_RECONNECT_DELAY)
+    }
+    switch (purpose) {
+      case 'commands': return { ...common, enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0, socketTimeout: commandTimeout }
+      case 'worker': return { ...common, enableOfflineQueue: true, autoResendUnfulfilledCommands: true, maxRetriesPerRequest: null, socketTimeout: commandTimeout }
+      // BullMQ resets it when a read takes longer than it said.
+      case 'blocking': return { ...common, enableOfflineQueue: true, autoResendUnfulfilledCommands: true, maxRetriesPerRequest: null, socketTimeout: undefined }
+    }
+  }
+}
+
+export function isLive ({ status }: Client): boolean {
+  return status === 'ready'
+}
+
+/** Resolves when the connection is usable; rejects after `timeout` milliseconds, with what went wrong meanwhile, or when it is closed. */
+export function whenLive (client: Client, timeout: number, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let cause: unknown
+    const timer = setTimeout(() => end(`there is no connection to ${address} within ${timeout} ms`), timeout)
+    const onReady = (): void => end()
+    const onEnd = (): void => end(`the connection to ${address} is closed`)
+    const onError = (error: unknown): void => { cause = error }
+    const end = (problem?: string): void => {
+      clearTimeout(timer)
+      client.off('ready', onReady).off('end', onEnd).off('error', onError)
+      if (problem === undefined) resolve()
+      else reject(new Error(cause instanceof Error ? `${problem}: ${cause.message}` : problem))
+    }
+    client.on('ready', onReady).on('end', onEnd).on('error', onError)
+    if (isLive(client)) end()
+    else if (client.status === 'end') onEnd()
+  })
+}

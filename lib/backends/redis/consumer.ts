@@ -1,0 +1,102 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Consumer, Deliver, QueueSettings } from '../../../types/backend.ts'
+import type { Client, Connections } from './connections.ts'
+import type { ErrorLog } from './error-log.ts'
+import { FetchingBackend } from './fetching.ts'
+import { JobWorker } from './job-worker.ts'
+import type { ResolvedRedisOptions } from './options.ts'
+
+/** Seconds that an idle worker listens at once; a connection that went silent is noticed a second later. */
+const LISTEN = 2
+/** Milliseconds. */
+const RETRY_DELAY = 500
+
+export interface ConsumerContext {
+  readonly options: ResolvedRedisOptions
+  readonly settings: QueueSettings
+  readonly connections: Connections
+  readonly errors: ErrorLog
+  readonly log: FastifyBaseLogger
+  readonly concurrency: number
+  onTaken (): void
+}
+
+/** One BullMQ Worker with its two connections. */
+export class RedisConsumer implements Consumer {
+  readonly #worker: JobWorker
+  readonly #clients: Client[]
+  readonly #context: ConsumerContext
+  readonly #leases: NodeJS.Timeout
+  #stopped: Promise<void> | undefined
+
+  constructor (context: ConsumerContext, deliver: Deliver) {
+    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, errors, concurrency } = context
+    this.#context = context
+    const main = connections.connect('worker')
+    const blocking = connections.connect('blocking')
+    this.#clients = [main, blocking]
+    const options = {
+      connection: main,
+      prefix,
+      concurrency,
+      lockDuration: lease,
+      lockRenewTime: lease / 2,
+      stalledInterval: lease,
+      // How often a job may lose its process is decided by the core.
+      maxStalledCount: Number.MAX_SAFE_INTEGER,
+      drainDelay: LISTEN,
+      runRetryDelay: RETRY_DELAY,
+      removeOnComplete: { count: history, age: Math.ceil(retention / 1000) },
+      removeOnFail: { count: deadLetters }
+    }
+    this.#worker = new JobWorker(name, options, FetchingBackend.create(name, prefix, options, main, blocking), deliver)
+    this.#worker.onTaken = context.onTaken
+    this.#worker.on('error', (error) => errors.report(error, name))
+    this.#worker.on('lockRenewalFailed', (ids) => { for (const id of ids) this.#worker.jobs.get(id)?.delivery.loseLease() })
+    this.#worker.on('locksRenewed', ({ jobIds }) => this.#renewed(jobIds))
+    this.#leases = setInterval(() => this.#checkLeases(), lease / 4)
+    this.#leases.unref()
+    this.#worker.run().catch((error: unknown) => errors.report(error, name))
+  }
+
+  pause (): void {
+    this.#worker.pause(true).catch((error: unknown) => this.#context.errors.report(error))
+  }
+
+  resume (): void {
+    if (this.#stopped === undefined) this.#worker.resume()
+  }
+
+  stop (): Promise<void> {
+    return (this.#stopped ??= this.#stop())
+  }
+
+  async #stop (): Promise<void> {
+    const closed = this.#worker.close()
+    await Promise.race([closed, this.#worker.delivered()])
+    const { options: { commandTimeout }, settings: { name }, log } = this.#context
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<'late'>((resolve) => { timer = setTimeout(resolve, commandTimeout, 'late') })
+    if (await Promise.race([closed, late]) === 'late') log.warn({ queue: name, backend: 'redis' }, 'Redis does not answer: jobs that ended while it was away will run again')
+    clearTimeout(timer)
+    clearInterval(this.#leases)
+    for (const client of this.#clients) client.disconnect()
+    await closed
+  }
+
+  #renewed (ids: readonly string[]): void {
+    const now = performance.now()
+    for (const id of ids) {
+      const job = this.#worker.jobs.get(id)
+      if (job !== undefined) job.delivery.leasedAt = now
+    }
+  }
+
+  // While Redis is away nobody says that a lease was lost.
+  #checkLeases (): void {
+    const lostBefore = performance.now() - this.#context.options.lease
+    for (const { delivery } of this.#worker.jobs.values()) {
+      if (delivery.leasedAt < lostBefore) delivery.loseLease()
+    }
+  }
+}

@@ -1,0 +1,30 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { withoutCommand } from './errors.ts'
+
+/** Milliseconds. */
+const QUIET = 30_000
+
+/** Errors of connections, of which every attempt to reconnect brings one: each kind is logged once in a while. */
+export class ErrorLog {
+  readonly #log: FastifyBaseLogger
+  readonly #loggedAt = new Map<string, number>()
+
+  constructor (log: FastifyBaseLogger) {
+    this.#log = log
+  }
+
+  report (thrown: unknown, queue?: string): void {
+    const err = withoutCommand(thrown)
+    const kind = `${queue} ${(err as { code?: unknown }).code ?? err.message}`
+    const now = performance.now()
+    if (now - (this.#loggedAt.get(kind) ?? -Infinity) < QUIET) return
+    if (this.#loggedAt.size > 100) this.#loggedAt.clear()
+    this.#loggedAt.set(kind, now)
+    this.#log.warn({ err, backend: 'redis', ...(queue !== undefined && { queue }) }, 'trouble with Redis; it is tried again')
+  }
+
+  /** A connection is there: what goes wrong from now on is news. */
+  recovered (): void {
+    this.#loggedAt.clear()
+  }
+}

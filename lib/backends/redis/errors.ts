@@ -1,0 +1,15 @@
+import { BackendUnavailableError, isOwnError, toError } from '../../errors.ts'
+
+/** Redis, or the way to it, failed: what whoever called the backend is told. */
+export function unavailable (queue: string, error: unknown): Error {
+  if (isOwnError(error)) return error as Error
+  return new BackendUnavailableError('redis', queue, { cause: withoutCommand(error) })
+}
+
+/** ioredis hangs the failed command with all its arguments on an error: a payload, or the password of AUTH. */
+export function withoutCommand (thrown: unknown): Error {
+  const error = toError(thrown) as Error & { command?: unknown, previousErrors?: unknown }
+  if ('command' in error) delete error.command
+  if ('previousErrors' in error) delete error.previousErrors
+  return error
+}

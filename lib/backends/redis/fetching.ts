@@ -1,0 +1,48 @@
+import { QueueKeys, RedisConnection, RedisQueueBackend, type QueueBaseOptions } from 'bullmq'
+import type { Client } from './connections.ts'
+import { StoredJob } from './record.ts'
+
+/** The commands that hand out a job. */
+const FETCHING = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed'])
+
+/**
+ * BullMQ's operations for a worker. It reads what comes before BullMQ does: a record that BullMQ could not parse would
+ * be neither run nor failed, and a job's hash has fields of ours that BullMQ drops.
+ */
+export class FetchingBackend extends RedisQueueBackend {
+  readonly #fetched = new Map<string, StoredJob>()
+
+  static create (queue: string, prefix: string, options: object, main: Client, blocking: Client): FetchingBackend {
+    const keys = new QueueKeys(prefix)
+    return new FetchingBackend(
+      new RedisConnection(main, { shared: true, blocking: false, skipVersionCheck: true }), queue, keys.getKeys(queue), (type) => keys.toKey(queue, type),
+      { ...options, connection: main, prefix } as QueueBaseOptions, new RedisConnection(blocking, { shared: true, blocking: true })
+    )
+  }
+
+  override execCommand (client: Parameters<RedisQueueBackend['execCommand']>[0], name: string, args: unknown[]): unknown {
+    const reply = super.execCommand(client, name, args)
+    return FETCHING.has(name) ? (reply as Promise<unknown>).then(this.#keep) : reply
+  }
+
+  /** The record of a job that was fetched just now. */
+  takeRecord (id: string): StoredJob {
+    const record = this.#fetched.get(id)!
+    this.#fetched.delete(id)
+    return record
+  }
+
+  /** What BullMQ does for every job but one that was given back: without it idle workers would sleep on. */
+  async wakeWorkers (): Promise<void> {
+    const client = await this.client as unknown as Client
+    await client.zadd(this.keys.marker!, 0, '0')
+  }
+
+  readonly #keep = (reply: unknown): unknown => {
+    if (Array.isArray(reply) && Array.isArray(reply[0])) {
+      this.#fetched.set(reply[1], new StoredJob(reply[1], reply[0]))
+      reply[0] = []
+    }
+    return reply
+  }
+}

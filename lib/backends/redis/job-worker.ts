@@ -1,0 +1,71 @@
+import { Worker, type Job, type JobJson, type WorkerOptions } from 'bullmq'
+import type { Deliver, Outcome } from '../../../types/backend.ts'
+import type { FetchingBackend } from './fetching.ts'
+import { RunningJob } from './running-job.ts'
+
+/** Milliseconds between two attempts to get a job while Redis answers with errors. */
+const ERROR_DELAY = 1000
+
+/** BullMQ's Worker, delivering to the core. */
+export class JobWorker extends Worker<any, any, string, FetchingBackend> {
+  /** What runs, by the stored id. */
+  readonly jobs = new Map<string, RunningJob>()
+  #onDelivered: (() => void) | undefined
+  /** Called whenever a job was taken. */
+  onTaken: () => void = () => {}
+
+  constructor (queue: string, options: WorkerOptions, backend: FetchingBackend, deliver: Deliver) {
+    super(queue, (job) => this.#run(job as RunningJob, deliver), { ...options, autorun: false }, () => backend)
+  }
+
+  /** Resolves when everything that runs has its outcome. */
+  async delivered (): Promise<void> {
+    if (this.jobs.size > 0) await new Promise<void>((resolve) => { this.#onDelivered = resolve })
+  }
+
+  protected override createJob (_json: JobJson, id: string): RunningJob {
+    return new RunningJob(this as never, id, this.backend.takeRecord(id))
+  }
+
+  /** BullMQ goes on fetching when it is paused while it waits for a job. */
+  protected override async moveToActive (token: string, name?: string): Promise<Job> {
+    if (this.#takesNone) {
+      // Its wake-up was taken for this.
+      await this.backend.wakeWorkers()
+      return undefined as never
+    }
+    try {
+      return await super.moveToActive(token, name!)
+    } catch (error) {
+      // BullMQ would try again at once.
+      if (!this.#takesNone) await this.delay(ERROR_DELAY)
+      throw error
+    }
+  }
+
+  protected override async nextJobFromJobData (json?: JobJson, id?: string, token?: string): Promise<Job> {
+    const job = await super.nextJobFromJobData(json, id, token)
+    if (job === undefined || !this.#takesNone) {
+      if (job !== undefined) this.onTaken()
+      return job as Job
+    }
+    await this.backend.moveJobFromActiveToWait(job.id!, token!)
+    await this.backend.wakeWorkers()
+    return undefined as never
+  }
+
+  get #takesNone (): boolean {
+    return this.paused || this.closing !== undefined
+  }
+
+  async #run (job: RunningJob, deliver: Deliver): Promise<Outcome> {
+    const id = job.id!
+    this.jobs.set(id, job)
+    try {
+      return await deliver(job.delivery)
+    } finally {
+      this.jobs.delete(id)
+      if (this.jobs.size === 0) this.#onDelivered?.()
+    }
+  }
+}

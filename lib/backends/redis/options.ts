@@ -1,0 +1,87 @@
+import type { Cluster, Redis, RedisOptions as IORedisOptions } from 'ioredis'
+import { InvalidOptionsError } from '../../errors.ts'
+import { object, optionsCheck } from '../../validation.ts'
+
+export interface RedisOptions {
+  /** `redis://user:password@host:port/database`, or `rediss://` for TLS. Give this or `connection`. Default `redis://127.0.0.1:6379`. */
+  url?: string
+  /**
+   * Options of ioredis, or a `Redis` or `Cluster` of yours: its settings are used for connections of this backend's own, and
+   * it is never closed. How connections retry, queue and time out is decided here. `keyPrefix` is refused: use `prefix`.
+   */
+  connection?: IORedisOptions | Redis | Cluster
+  /** What every key begins with, as BullMQ has it. Default `bull`; on a cluster `{bull}`: braces are added where there are none. */
+  prefix?: string
+  /**
+   * Milliseconds after which a job counts as lost by its process and is handed to another one, unless its process is heard
+   * of: it is, every quarter of this time. A lost process is noticed after up to twice the lease. Default 30 000.
+   */
+  lease?: number
+  /** Milliseconds that `open` tries to reach Redis. Default 10 000. */
+  connectTimeout?: number
+  /**
+   * Milliseconds after which a command without an answer, or a connection that is away, fails the call with
+   * FST_JOBS_BACKEND_UNAVAILABLE. Such an enqueue may have been stored all the same: give it an `id` and try it again with
+   * the same one. Default 5000.
+   */
+  commandTimeout?: number
+  /** Milliseconds that a finished job is remembered, `history` of its queue permitting. Default 604 800 000: 7 days. */
+  retention?: number
+}
+
+export interface ResolvedRedisOptions {
+  readonly connection: IORedisOptions | Redis | Cluster
+  readonly url: string | undefined
+  readonly prefix: string
+  readonly lease: number
+  readonly connectTimeout: number
+  readonly commandTimeout: number
+  readonly retention: number
+}
+
+const timeout = { type: 'integer', minimum: 1, maximum: 2 ** 31 - 1 }
+const checkOptions = optionsCheck(object({
+  url: { type: 'string', pattern: '^rediss?://' },
+  connection: { type: 'object' },
+  prefix: { type: 'string', pattern: '^[^:\\s]{1,128}$' },
+  lease: { ...timeout, minimum: 100 },
+  connectTimeout: timeout,
+  commandTimeout: timeout,
+  retention: { type: 'number', minimum: 1000 }
+}))
+
+export function resolveRedisOptions (options: RedisOptions): ResolvedRedisOptions {
+  const subject = 'options of redis()'
+  checkOptions(options, subject)
+  const { url, connection = {} } = options
+  if (url !== undefined && options.connection !== undefined) throw new InvalidOptionsError(`${subject}: give 'url' or 'connection', not both`)
+  if ((isCluster(connection) ? connection.options.keyPrefix : settingsOf(connection).keyPrefix) !== undefined) {
+    throw new InvalidOptionsError(`${subject}: option 'connection.keyPrefix' is not supported; use 'prefix'`)
+  }
+  return {
+    url,
+    connection,
+    prefix: prefixOf(options.prefix ?? 'bull', isCluster(connection)),
+    lease: options.lease ?? 30_000,
+    connectTimeout: options.connectTimeout ?? 10_000,
+    commandTimeout: options.commandTimeout ?? 5000,
+    retention: options.retention ?? 7 * 86_400_000
+  }
+}
+
+export function isCluster (connection: object): connection is Cluster {
+  return 'isCluster' in connection && connection.isCluster === true
+}
+
+export function isClient (connection: object): connection is Redis | Cluster {
+  return 'duplicate' in connection
+}
+
+function settingsOf (connection: IORedisOptions | Redis): IORedisOptions {
+  return isClient(connection) ? connection.options : connection
+}
+
+// A queue's keys have to be on one node.
+function prefixOf (prefix: string, cluster: boolean): string {
+  return cluster && !/\{.+\}/.test(prefix) ? `{${prefix}}` : prefix
+}

@@ -1,0 +1,57 @@
+import { QueueKeys, RedisConnection, RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
+import { isLive, whenLive, type Client, type Connections } from './connections.ts'
+import { unavailable } from './errors.ts'
+import type { ErrorLog } from './error-log.ts'
+
+export type { JobJson, RedisClient }
+
+/** The connection over which this process enqueues, asks and inspects: every call ends within a bound. */
+export class Producer {
+  readonly client: Client
+  readonly #connection: RedisConnection
+  readonly #connections: Connections
+  readonly #timeout: number
+  /** The same connection, with BullMQ's scripts. */
+  bull!: RedisClient
+
+  constructor (connections: Connections, errors: ErrorLog, commandTimeout: number) {
+    this.#connections = connections
+    this.#timeout = commandTimeout
+    this.client = connections.connect('commands')
+    this.#connection = new RedisConnection(this.client, { shared: true, blocking: false, skipVersionCheck: true })
+    this.#connection.on('error', (error: unknown) => errors.report(error))
+  }
+
+  /** Rejects when Redis cannot be reached within `timeout` milliseconds. */
+  async open (timeout: number): Promise<void> {
+    await whenLive(this.client, timeout, this.#connections.address)
+    this.bull = await this.#connection.client
+  }
+
+  /** BullMQ's operations on one queue, over this connection. */
+  scripts (queue: string, prefix: string): RedisQueueBackend {
+    const keys = new QueueKeys(prefix)
+    return new RedisQueueBackend(
+      this.#connection, queue, keys.getKeys(queue), (type) => keys.toKey(queue, type),
+      { connection: this.client, prefix } as QueueBaseOptions, undefined, false
+    )
+  }
+
+  /** The connection is usable now. */
+  get live (): boolean {
+    return isLive(this.client)
+  }
+
+  /** Resolves as soon as the connection is usable; rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
+  async whenLive (queue: string): Promise<void> {
+    try {
+      await whenLive(this.client, this.#timeout, this.#connections.address)
+    } catch (error) {
+      throw unavailable(queue, error)
+    }
+  }
+
+  close (): void {
+    this.client.disconnect()
+  }
+}

@@ -1,0 +1,99 @@
+import { Job, type MinimalQueue } from 'bullmq'
+import type { Outcome } from '../../../types/backend.ts'
+import type { SerializedError } from '../../../types/job.ts'
+import { serializeError, toError } from '../../errors.ts'
+import { RedisDelivery } from './delivery.ts'
+import type { FetchingBackend } from './fetching.ts'
+import type { StoredJob } from './record.ts'
+import { CANCELLED, run } from './scripts.ts'
+
+/** Stack traces kept of a job's failed attempts. */
+const STACKS = 5
+
+/** A job that this process took: BullMQ's, ended as our outcomes say. */
+export class RunningJob extends Job {
+  declare protected backend: FetchingBackend
+  readonly delivery: RedisDelivery
+  readonly #record: StoredJob
+  #outcome: Outcome | undefined
+
+  constructor (queue: MinimalQueue, id: string, record: StoredJob) {
+    const delivery = new RedisDelivery(record, (value) => this.backend.updateProgress(id, value))
+    const { envelope } = delivery
+    super(queue, envelope.name, envelope.payload, record.options, id)
+    this.#record = record
+    this.delivery = delivery
+    this.timestamp = envelope.enqueuedAt
+    this.attemptsMade = record.attemptsMade
+    this.attemptsStarted = record.number('ats') ?? 0
+    this.stalledCounter = record.number('stc') ?? 0
+    this.processedOn = record.number('processedOn')
+    this.repeatJobKey = record.text('rjk')
+    const deferred = record.text('defa')
+    if (deferred !== undefined) this.deferredFailure = deferred
+    if (record.uniqueFor > 0 && this.attemptsStarted > 1) this.#retakeKey()
+  }
+
+  /** BullMQ's way out of a processor: it has the outcome for a result. Resolves to the next job when `fetchNext`. */
+  override async moveToCompleted (outcome: unknown, token: string, fetchNext = true): Promise<any[] | void> {
+    this.#outcome = outcome as Outcome
+    return this.#settle(this.#outcome, token, fetchNext)
+  }
+
+  /** BullMQ's way out when the above failed, and for a job that another worker's limits gave up. */
+  override async moveToFailed (thrown: Error, token: string, fetchNext = false): Promise<any[] | void> {
+    return this.#settle(this.#outcome ?? { type: 'dead', error: serializeError(toError(thrown)) }, token, fetchNext)
+  }
+
+  #settle (outcome: Outcome, token: string, fetchNext: boolean): Promise<any[] | void> {
+    switch (outcome.type) {
+      case 'succeeded':
+        this.#keepKey(token)
+        return this.#complete(null, token, fetchNext)
+      case 'cancelled':
+        return this.#complete(JSON.parse(CANCELLED), token, fetchNext)
+      case 'dead':
+        this.#keepKey(token)
+        return this.#fail(outcome.error, token, fetchNext)
+      case 'retry':
+        return this.backend.moveToDelayed(this.id!, Date.now(), Math.max(0, Math.ceil(outcome.runAt - Date.now())), token, {
+          fieldsToUpdate: { ...this.#failure(outcome.error), failedReason: outcome.error.message, due: outcome.runAt }, fetchNext
+        })
+      case 'released':
+        return this.#release(token)
+    }
+  }
+
+  async #complete (value: unknown, token: string, fetchNext: boolean): Promise<any[] | void> {
+    return (await this.backend.moveToCompleted(this, value, this.opts.removeOnComplete!, token, fetchNext)).result
+  }
+
+  async #fail (error: SerializedError, token: string, fetchNext: boolean): Promise<any[] | void> {
+    return (await this.backend.moveToFailed(this, error.message, this.opts.removeOnFail!, token, fetchNext, this.#failure(error))).result
+  }
+
+  async #release (token: string): Promise<void> {
+    await this.backend.moveJobFromActiveToWait(this.id!, token)
+    await this.backend.wakeWorkers()
+  }
+
+  #failure ({ name, code, stack }: SerializedError): Record<string, string> {
+    const stacks = stack === undefined ? this.#record.stacks : [...this.#record.stacks, stack].slice(-STACKS)
+    return { error: JSON.stringify({ name, code }), stacktrace: JSON.stringify(stacks) }
+  }
+
+  // Ahead of what ends the job, on the same connection: whether it still has its lock is the same for both.
+  #keepKey (token: string): void {
+    const { uniqueFor, uniqueKey } = this.#record
+    if (uniqueFor <= 0 || uniqueKey === undefined) return
+    this.#command('jobsKeepKey', [`${this.toKey(this.id!)}:lock`, `${this.toKey('de')}:${uniqueKey}`, token, this.id!, Math.ceil(uniqueFor)])
+  }
+
+  #retakeKey (): void {
+    this.#command('jobsRetakeKey', [`${this.toKey('de')}:${this.#record.uniqueKey}`, this.id!])
+  }
+
+  #command (name: Parameters<typeof run>[1], args: (string | number)[]): void {
+    this.backend.client.then((client) => run(client, name, args)).catch((error: unknown) => this.queue.emit('error', error))
+  }
+}
