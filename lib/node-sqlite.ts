@@ -1,4 +1,4 @@
-import { SqliteNotSupportedError } from './errors.ts'
+import { InvalidOptionsError, SqliteNotSupportedError } from './errors.ts'
 
 type SqliteModule = typeof import('node:sqlite')
 
@@ -9,4 +9,19 @@ export async function loadSqlite (load: () => Promise<SqliteModule> = () => impo
   } catch (cause) {
     throw new SqliteNotSupportedError(process.version, { cause })
   }
+}
+
+const IN_MEMORY = /^$|^(file:)?:memory:|^file:.*[?&]mode=memory/
+
+/** Refuses a database in memory, which belongs to one connection. `owner` has a connection of its own. Throws FST_JOBS_INVALID_OPTIONS. */
+export function checkFile (path: string, owner: string): void {
+  if (!IN_MEMORY.test(path)) return
+  throw new InvalidOptionsError(`options of sqlite(): option 'path' must be a file; a database in memory belongs to one connection, and ${owner} has its own`)
+}
+
+const SQLITE_BUSY = 5
+
+/** Another connection holds the lock. Extended codes have the plain one in their lowest byte. */
+export function isBusy (error: unknown): boolean {
+  return ((error as { errcode?: number }).errcode! & 0xff) === SQLITE_BUSY
 }

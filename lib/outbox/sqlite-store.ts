@@ -2,11 +2,11 @@ import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ParkedEvent, SqliteTransaction } from '../../types/outbox.ts'
 import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
+import { isBusy } from '../node-sqlite.ts'
 import { uuid } from '../uuid.ts'
 import { createTable, statements } from './sqlite-sql.ts'
 import { eventOf, parkedEventOf, withoutGaps, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
 
-const SQLITE_BUSY = 5
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
 const BUSY_TIMEOUT = 20
 /** Milliseconds between tries for a lock, and all of them together. */
@@ -135,11 +135,6 @@ export class SqliteStore implements OpenStore {
       }
     }
   }
-}
-
-/** Its extended codes have the plain one in their lowest byte. */
-function isBusy (error: unknown): boolean {
-  return ((error as { errcode?: number }).errcode! & 0xff) === SQLITE_BUSY
 }
 
 function checkTransaction (tx: unknown): asserts tx is SqliteTransaction {

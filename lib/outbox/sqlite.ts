@@ -1,5 +1,4 @@
-import { InvalidOptionsError } from '../errors.ts'
-import { loadSqlite } from '../node-sqlite.ts'
+import { checkFile, loadSqlite } from '../node-sqlite.ts'
 import { object, optionsCheck } from '../validation.ts'
 import { identifier } from './identifier.ts'
 import { SqliteStore } from './sqlite-store.ts'
@@ -15,7 +14,6 @@ export interface SqliteStoreOptions {
 }
 
 const checkOptions = optionsCheck(object({ path: { type: 'string' }, table: identifier, createTable: { type: 'boolean' } }, ['path']))
-const IN_MEMORY = /^$|^(file:)?:memory:|^file:.*[?&]mode=memory/
 
 /**
  * An outbox in a SQLite file, through node:sqlite (Node.js 22.13 or newer). The processes of one machine can share it. WAL mode
@@ -26,9 +24,7 @@ const IN_MEMORY = /^$|^(file:)?:memory:|^file:.*[?&]mode=memory/
 export function sqlite (options: SqliteStoreOptions): OutboxStore {
   checkOptions(options, 'options of sqlite()')
   const { path, table = 'outbox_events', createTable = true } = options
-  if (IN_MEMORY.test(path)) {
-    throw new InvalidOptionsError("options of sqlite(): option 'path' must be a file; a database in memory belongs to one connection, and the relay has its own")
-  }
+  checkFile(path, 'the relay')
   return {
     async open () {
       const { DatabaseSync } = await loadSqlite()

@@ -12,7 +12,12 @@ export async function refused (call: Promise<unknown>, code: string): Promise<vo
   await assert.rejects(inTime(`the call was refused with ${code}`, call), { code })
 }
 
-/** Settled within the turns of the event loop that a local call takes? For what must go on waiting. */
+/** What a promise resolves to, or rejects with: nobody has to be there when it rejects. */
+export function settled<T> (promise: Promise<T>): Promise<unknown> {
+  return promise.catch((error: unknown) => error)
+}
+
+/** Not settled within some turns of the event loop: for what must go on waiting. */
 export async function isPending (promise: Promise<unknown>): Promise<boolean> {
   const pending = Symbol('pending')
   const turns = async (): Promise<typeof pending> => {

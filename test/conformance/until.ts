@@ -1,7 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
 
-/** Milliseconds after which something that was waited for does not come any more. Generous: machines are busy. */
-export const DEADLINE = 20_000
+/**
+ * Milliseconds after which something that was waited for does not come any more. Generous: machines are busy. The environment
+ * variable CONFORMANCE_DEADLINE says otherwise.
+ */
+const DEADLINE = Number(process.env.CONFORMANCE_DEADLINE ?? 20_000)
 const POLLED_EVERY = 5
 
 /** Waits until the condition gives something else than false, null or undefined, and resolves to that. */

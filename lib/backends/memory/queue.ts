@@ -2,9 +2,9 @@ import type { Clock, EnqueueResult, Outcome, QueueSettings, QueueStats } from '.
 import type { JobEnvelope, JobState } from '../../../types/job.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
 import { TimerHeap } from '../../timer-heap.ts'
+import { WaitingProducers, type Results } from '../waiting-producers.ts'
 import { EndedJobs } from './ended-jobs.ts'
 import { Lanes } from './lanes.ts'
-import { WaitingProducers, type Results } from './producers.ts'
 import { MemoryRecord } from './record.ts'
 import type { RecordIndex } from './record-index.ts'
 import { UniqueKeys } from './unique-keys.ts'
@@ -29,7 +29,7 @@ export class MemoryQueue {
   readonly #context: QueueContext
   readonly #ready = new Lanes()
   readonly #delayed: TimerHeap<MemoryRecord>
-  readonly #producers: WaitingProducers
+  readonly #producers: WaitingProducers<readonly JobEnvelope[]>
   readonly #ended: EndedJobs
   readonly #keys: UniqueKeys
   #active = 0

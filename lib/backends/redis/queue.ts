@@ -3,7 +3,7 @@ import type { BackendContext, EnqueueResult, QueueSettings, QueueStats } from '.
 import type { JobEnvelope } from '../../../types/job.ts'
 import { encodePayload } from '../../envelope.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
-import { WaitingProducers, type Results } from '../memory/producers.ts'
+import { WaitingProducers, type Results } from '../waiting-producers.ts'
 import { unavailable } from './errors.ts'
 import { jobId, storedId } from './job-id.ts'
 import type { Client } from './connections.ts'
@@ -23,7 +23,7 @@ export class RedisQueue {
   readonly #producer: Producer
   readonly #context: BackendContext
   readonly #room: Room
-  readonly #waiting: WaitingProducers
+  readonly #waiting: WaitingProducers<readonly JobEnvelope[]>
   /** What those that wait will store: a payload may change meanwhile. */
   readonly #records = new WeakMap<readonly JobEnvelope[], JobJson[]>()
   #looking = false

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { getEventListeners } from 'node:events'
-import { buildApp, deferred, turns } from '../../helpers/app.ts'
-import { ManualClock } from '../../helpers/clock.ts'
+import { buildApp, deferred, turns } from '../helpers/app.ts'
+import { ManualClock } from '../helpers/clock.ts'
 
 const FULL = { code: 'FST_JOBS_QUEUE_FULL', statusCode: 503, headers: { 'retry-after': '5' } }
 

@@ -1,23 +1,21 @@
-import type { EnqueueResult } from '../../../types/backend.ts'
-import type { JobEnvelope } from '../../../types/job.ts'
-import { KeepAlive } from '../../keep-alive.ts'
-import { LinkedList, type Linked } from '../../linked-list.ts'
-import { TimerHeap, type Timer } from '../../timer-heap.ts'
-import type { Clock } from '../../../types/backend.ts'
+import type { Clock, EnqueueResult } from '../../types/backend.ts'
+import { KeepAlive } from '../keep-alive.ts'
+import { LinkedList, type Linked } from '../linked-list.ts'
+import { TimerHeap, type Timer } from '../timer-heap.ts'
 
 export type Results = readonly EnqueueResult[]
 
 /** An enqueue that waits for room. */
-class Producer implements Linked<Producer> {
-  prev: Producer | undefined
-  next: Producer | undefined
-  readonly jobs: readonly JobEnvelope[]
+class Producer<Jobs> implements Linked<Producer<Jobs>> {
+  prev: Producer<Jobs> | undefined
+  next: Producer<Jobs> | undefined
+  readonly jobs: Jobs
   readonly resolve: (results: Results | Promise<Results>) => void
   readonly reject: (reason: unknown) => void
-  timer: Timer<Producer> | undefined
+  timer: Timer<Producer<Jobs>> | undefined
   forget: (() => void) | undefined
 
-  constructor (jobs: readonly JobEnvelope[], resolve: (results: Results | Promise<Results>) => void, reject: (reason: unknown) => void) {
+  constructor (jobs: Jobs, resolve: (results: Results | Promise<Results>) => void, reject: (reason: unknown) => void) {
     this.jobs = jobs
     this.resolve = resolve
     this.reject = reject
@@ -27,11 +25,12 @@ class Producer implements Linked<Producer> {
 /**
  * The producers that wait for room, first come first served. As in System.Threading.Channels' BoundedChannel, a later
  * producer never overtakes: whoever finds one waiting waits behind it, and promotion is atomic with the read that made room.
+ * `Jobs` is what the backend keeps of an enqueue.
  */
-export class WaitingProducers {
-  readonly #waiting = new LinkedList<Producer>()
+export class WaitingProducers<Jobs> {
+  readonly #waiting = new LinkedList<Producer<Jobs>>()
   readonly #keepAlive = new KeepAlive(() => this.#waiting.size > 0)
-  readonly #timeouts: TimerHeap<Producer>
+  readonly #timeouts: TimerHeap<Producer<Jobs>>
   readonly #onGaveUp: () => void
 
   /** `onGaveUp`: those behind a producer that gave up may fit into the room that it could not use. */
@@ -44,11 +43,15 @@ export class WaitingProducers {
     return this.#waiting.size
   }
 
-  get firstJobs (): readonly JobEnvelope[] | undefined {
+  get firstJobs (): Jobs | undefined {
     return this.#waiting.first?.jobs
   }
 
-  wait (jobs: readonly JobEnvelope[], timeout: number | undefined, signal: AbortSignal | undefined): Promise<Results> {
+  * [Symbol.iterator] (): Generator<Jobs> {
+    for (const { jobs } of this.#waiting) yield jobs
+  }
+
+  wait (jobs: Jobs, timeout: number | undefined, signal: AbortSignal | undefined): Promise<Results> {
     return new Promise((resolve, reject) => {
       const producer = new Producer(jobs, resolve, reject)
       this.#waiting.push(producer)
@@ -76,17 +79,17 @@ export class WaitingProducers {
     this.#keepAlive.release()
   }
 
-  #giveUp (producer: Producer, reason: unknown): void {
+  #giveUp (producer: Producer<Jobs>, reason: unknown): void {
     this.#fail(producer, reason)
     this.#onGaveUp()
   }
 
-  #fail (producer: Producer, reason: unknown): void {
+  #fail (producer: Producer<Jobs>, reason: unknown): void {
     this.#leave(producer)
     producer.reject(reason)
   }
 
-  #leave (producer: Producer): void {
+  #leave (producer: Producer<Jobs>): void {
     this.#waiting.remove(producer)
     if (producer.timer !== undefined) this.#timeouts.remove(producer.timer)
     producer.forget?.()

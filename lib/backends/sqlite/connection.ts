@@ -1,0 +1,110 @@
+import type { DatabaseSync } from 'node:sqlite'
+import type { Clock } from '../../../types/backend.ts'
+import { isOwnError, retryLater, SqliteUnavailableError, toError } from '../../errors.ts'
+import { isBusy, loadSqlite } from '../../node-sqlite.ts'
+import { migrate } from './schema.ts'
+import { prepareStatements, type Statements } from './statements.ts'
+
+/** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
+const BUSY_TIMEOUT = 20
+/** Milliseconds between tries for a lock. */
+export const BUSY_PAUSE = 20
+
+export interface ConnectionOptions {
+  readonly path: string
+  readonly synchronous: 'FULL' | 'NORMAL'
+  /** Milliseconds. */
+  readonly busyTimeout: number
+  readonly clock: Clock
+}
+
+/** One connection to the file, ready to be used. */
+export class Connection {
+  readonly sql: Statements
+  readonly #db: DatabaseSync
+  readonly #options: ConnectionOptions
+
+  private constructor (db: DatabaseSync, options: ConnectionOptions) {
+    this.#db = db
+    this.#options = options
+    this.sql = prepareStatements(db)
+  }
+
+  /** Creates the tables where they are missing. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
+  static async open (options: ConnectionOptions, queues: readonly string[]): Promise<Connection> {
+    const { DatabaseSync } = await loadSqlite()
+    let db: DatabaseSync | undefined
+    try {
+      const opened = db = new DatabaseSync(options.path)
+      opened.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}; PRAGMA synchronous = ${options.synchronous}`)
+      await patiently(options, () => opened.exec('PRAGMA journal_mode = WAL'))
+      await patiently(options, () => inTransaction(opened, () => migrate(opened, options.path)))
+      const connection = new Connection(opened, options)
+      await patiently(options, () => inTransaction(opened, () => {
+        for (const name of queues) connection.sql.addQueue.run(name)
+      }))
+      return connection
+    } catch (error) {
+      db?.close()
+      throw unavailable(options.path, error)
+    }
+  }
+
+  rollback (): void {
+    rollback(this.#db)
+  }
+
+  /** Reads outside of a transaction. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
+  async read<T> (use: (sql: Statements) => T): Promise<T> {
+    try {
+      return await patiently(this.#options, () => use(this.sql))
+    } catch (error) {
+      throw this.unavailable(error)
+    }
+  }
+
+  unavailable (cause: unknown): Error {
+    return unavailable(this.#options.path, cause)
+  }
+
+  close (): void {
+    this.#db.close()
+  }
+}
+
+function unavailable (path: string, cause: unknown): Error {
+  if (isOwnError(cause)) return cause as Error
+  return retryLater(new SqliteUnavailableError(path, toError(cause).message, { cause }))
+}
+
+function inTransaction (db: DatabaseSync, use: () => void): void {
+  try {
+    db.exec('BEGIN IMMEDIATE')
+    use()
+    db.exec('COMMIT')
+  } catch (error) {
+    rollback(db)
+    throw error
+  }
+}
+
+function rollback (db: DatabaseSync): void {
+  try {
+    db.exec('ROLLBACK')
+  } catch {
+    // It did not begin, or SQLite has ended it.
+  }
+}
+
+/** Tries again while somebody else has the lock, giving way to them in between. */
+async function patiently<T> ({ clock, busyTimeout }: ConnectionOptions, use: () => T): Promise<T> {
+  const end = clock.monotonic() + busyTimeout
+  for (;;) {
+    try {
+      return use()
+    } catch (error) {
+      if (!isBusy(error) || clock.monotonic() >= end) throw error
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, BUSY_PAUSE))
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import type { JobEnvelope } from '../../../types/job.ts'
+import type { Results } from '../waiting-producers.ts'
+import type { Admission } from './admission.ts'
+import type { GroupMember } from './group-commit.ts'
+import type { Transaction } from './transaction.ts'
+
+/** One call of `enqueue`, from its arrival to its answer. */
+export class Enqueue implements GroupMember {
+  readonly jobs: readonly JobEnvelope[]
+  /** The jobs' payloads as they are stored. */
+  readonly payloads: readonly string[]
+  readonly signal: AbortSignal | undefined
+  results: Results | undefined = undefined
+  error: unknown = undefined
+  readonly promise: Promise<Results>
+  #resolve!: (results: Results | Promise<Results>) => void
+  #reject!: (error: unknown) => void
+  readonly #admission: Admission
+
+  constructor (admission: Admission, jobs: readonly JobEnvelope[], payloads: readonly string[], signal: AbortSignal | undefined) {
+    this.#admission = admission
+    this.jobs = jobs
+    this.payloads = payloads
+    this.signal = signal
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  perform (tx: Transaction): void {
+    // What an earlier try of the transaction came to has not happened.
+    this.results = undefined
+    this.error = this.signal?.aborted ? this.signal.reason : undefined
+    if (this.error === undefined) this.#admission.decide(tx, this)
+  }
+
+  committed (): void {
+    if (this.error !== undefined) this.#reject(this.error)
+    else this.#resolve(this.results ?? this.#admission.wait(this))
+  }
+
+  failed (error: Error): void {
+    this.#reject(error)
+  }
+}

@@ -1,0 +1,151 @@
+import type { Clock } from '../../../types/backend.ts'
+import { MAX_TIMEOUT } from '../../timer-heap.ts'
+import type { Store, StoreOptions } from './store.ts'
+import type { Counts, Transaction } from './transaction.ts'
+
+/** Milliseconds between two prunings, at the most. */
+const PRUNE_INTERVAL = 60_000
+/** Unique keys that one transaction forgets. */
+const BATCH = 500
+
+/** What is done by the clock: looking for what other processes did, delayed jobs, the lease, dead workers, retention. */
+export class Housekeeping {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #options: StoreOptions
+  #poll: unknown
+  #heartbeat: unknown
+  #alarm: unknown
+  #alarmAt = Infinity
+  #stopped = false
+  keepsLease = false
+  /** To be done in the next transaction. */
+  #reaps = false
+  #prunes = false
+  #lastPruned: number
+  /** The wall clock's lead over the monotonic one, and since when. A clock that was set says nothing about leases. */
+  #offset: number
+  #offsetSince: number
+
+  constructor (store: Store, clock: Clock, options: StoreOptions) {
+    this.#store = store
+    this.#clock = clock
+    this.#options = options
+    this.#lastPruned = clock.monotonic()
+    this.#offset = clock.now() - clock.monotonic()
+    this.#offsetSince = -Infinity
+    this.#schedulePoll()
+  }
+
+  keepLease (): void {
+    if (this.keepsLease) return
+    this.keepsLease = true
+    this.#scheduleHeartbeat()
+  }
+
+  perform (tx: Transaction, worker: number | undefined): void {
+    if (this.#reaps) {
+      const expired = tx.sql.expiredWorkers.all(tx.now) as { worker: number }[]
+      for (const dead of expired) {
+        if (dead.worker !== worker) this.#dissolve(tx, dead.worker, 1)
+      }
+    }
+    if (this.#prunes) {
+      for (const { queue } of this.#store.lanes.values()) queue.forgetEndedBefore(tx, tx.now - this.#options.retention)
+      if (Number(tx.sql.forgetKeys.run(tx.now, BATCH).changes) === BATCH) tx.unfinished = true
+    }
+  }
+
+  committed (tx: Transaction): void {
+    this.#reaps = false
+    if (!tx.unfinished) this.#prunes = false
+    this.#watchDue(tx.queues)
+  }
+
+  /** This process's jobs are anybody's now. */
+  leave (tx: Transaction, worker: number | undefined): void {
+    this.keepsLease = false
+    if (worker !== undefined) this.#dissolve(tx, worker, 0)
+  }
+
+  stop (): void {
+    this.#stopped = true
+    for (const timer of [this.#poll, this.#heartbeat, this.#alarm]) this.#clock.clearTimeout(timer)
+  }
+
+  #dissolve (tx: Transaction, worker: number, stalls: number): void {
+    for (const { queue } of tx.queues) {
+      const counts = tx.counts(queue)
+      const given = Number(tx.sql.giveBack.run(-counts.next_position++, stalls, queue, worker).changes)
+      counts.active -= given
+      counts.returned += given
+    }
+    tx.sql.removeWorker.run(worker)
+  }
+
+  #schedulePoll (): void {
+    this.#poll = this.#clock.setTimeout(() => this.#look(), this.#options.pollInterval)
+  }
+
+  #scheduleHeartbeat (): void {
+    this.#heartbeat = this.#clock.setTimeout(() => {
+      this.#store.group.wake()
+      this.#scheduleHeartbeat()
+    }, this.#options.lease / 3)
+  }
+
+  #look (): void {
+    this.#schedulePoll()
+    const { connection: { sql }, group, lanes } = this.#store
+    const now = this.#clock.now()
+    try {
+      this.#reaps = this.#trustsClock(now) && sql.expiredWorkers.get(now) !== undefined
+      const counts = sql.queues.all() as unknown as Counts[]
+      this.#watchDue(counts)
+      if (this.#isPruningDue()) this.#prunes = true
+      const wanted = [...lanes.values()].some(({ queue, admission, consumer }) => {
+        const row = counts.find(({ queue: id }) => id === queue.id)!
+        return (admission.producers.size > 0 && queue.room(row) > 0) || ((consumer?.wanted ?? 0) > 0 && row.fresh + row.returned > 0)
+      })
+      if (wanted || this.#reaps || this.#prunes) group.wake()
+    } catch {
+      // The next transaction meets the same problem, and says so.
+      group.wake()
+    }
+  }
+
+  #isPruningDue (): boolean {
+    const now = this.#clock.monotonic()
+    if (now - this.#lastPruned < Math.min(PRUNE_INTERVAL, this.#options.retention)) return false
+    this.#lastPruned = now
+    return true
+  }
+
+  /** Leases are times of the wall clock: after it was set, living workers get the time to renew theirs. */
+  #trustsClock (now: number): boolean {
+    const monotonic = this.#clock.monotonic()
+    const offset = now - monotonic
+    if (Math.abs(offset - this.#offset) > this.#options.lease / 6) this.#offsetSince = monotonic
+    this.#offset = offset
+    return monotonic - this.#offsetSince >= this.#options.lease
+  }
+
+  /** One timer, to the next time at which a delayed job falls due. */
+  #watchDue (counts: readonly Counts[]): void {
+    let next = Infinity
+    for (const { queue } of this.#store.lanes.values()) {
+      if (counts.find(({ queue: id }) => id === queue.id)!.delayed === 0) continue
+      const { due } = this.#store.connection.sql.nextDue.get(queue.id) as { due: number | null }
+      if (due !== null && due < next) next = due
+    }
+    if (next === this.#alarmAt || this.#stopped) return
+    this.#clock.clearTimeout(this.#alarm)
+    this.#alarmAt = next
+    if (next === Infinity) return
+    const delay = Math.min(Math.max(1, Math.ceil(next - this.#clock.now())), MAX_TIMEOUT)
+    this.#alarm = this.#clock.setTimeout(() => {
+      this.#alarmAt = Infinity
+      this.#store.group.wake()
+    }, delay)
+  }
+}

@@ -1,0 +1,44 @@
+import type { Outcome } from '../../../types/backend.ts'
+import type { SerializedError } from '../../../types/job.ts'
+import type { SqliteDelivery } from './delivery.ts'
+import type { SqliteQueue } from './queue.ts'
+import type { Transaction } from './transaction.ts'
+
+/** Stores what a delivery came to. Whoever lost its lease changes nothing: every statement asks for the worker. */
+export function settle (tx: Transaction, queue: SqliteQueue, delivery: SqliteDelivery, outcome: Outcome): void {
+  const counts = tx.counts(queue.id)
+  const { seq, worker } = delivery
+  switch (outcome.type) {
+    case 'succeeded':
+    case 'cancelled':
+      if (!finish(tx, queue, delivery, outcome.type, counts.next_position++)) return
+      if (queue.settings.history > 0) counts.finished++
+      queue.keys.end(tx, delivery.row)
+      break
+    case 'dead':
+      if (tx.sql.bury.run(counts.next_position++, tx.now, encode(outcome.error), seq, worker).changes === 0) return
+      counts.dead++
+      queue.keys.end(tx, delivery.row)
+      break
+    case 'retry':
+      if (tx.sql.delay.run(outcome.runAt, outcome.runAt, encode(outcome.error), seq, worker).changes === 0) return
+      counts.delayed++
+      break
+    case 'released':
+      // To the head: it was taken before everything that waits.
+      if (tx.sql.release.run(-counts.next_position++, seq, worker).changes === 0) return
+      counts.returned++
+  }
+  counts.active--
+}
+
+function finish (tx: Transaction, { settings }: SqliteQueue, { seq, worker }: SqliteDelivery, state: 'succeeded' | 'cancelled', position: number): boolean {
+  const { changes } = settings.history === 0
+    ? tx.sql.deleteHeld.run(seq, worker)
+    : tx.sql.finishHeld.run(position, state, tx.now, seq, worker)
+  return changes === 1
+}
+
+function encode (error: SerializedError): string {
+  return JSON.stringify(error)
+}

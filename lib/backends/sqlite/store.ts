@@ -1,0 +1,131 @@
+import type { BackendContext, Deliver } from '../../../types/backend.ts'
+import { logFields } from '../../envelope.ts'
+import { Admission } from './admission.ts'
+import type { Connection } from './connection.ts'
+import { SqliteConsumer } from './consumer.ts'
+import { GroupCommit, type GroupWork } from './group-commit.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { Lease } from './lease.ts'
+import { SqliteQueue } from './queue.ts'
+import type { DeliveryRow } from './records.ts'
+import type { Counts, Transaction } from './transaction.ts'
+
+export interface StoreOptions {
+  readonly pollInterval: number
+  readonly lease: number
+  readonly busyTimeout: number
+  readonly retention: number
+}
+
+/** A queue of this app: who gets in, who is handed out. */
+export interface Lane {
+  readonly queue: SqliteQueue
+  readonly admission: Admission
+  consumer: SqliteConsumer | undefined
+  /** What the transaction that runs has claimed. */
+  claimed: DeliveryRow[]
+}
+
+/** The app's part of the file: what every transaction of it does, in this order. */
+export class Store implements GroupWork {
+  readonly connection: Connection
+  readonly group: GroupCommit
+  readonly lanes: ReadonlyMap<string, Lane>
+  readonly #context: BackendContext
+  readonly #housekeeping: Housekeeping
+  readonly #lease: Lease
+
+  constructor (connection: Connection, context: BackendContext, options: StoreOptions, rows: readonly Counts[]) {
+    const { clock, log, queues } = context
+    this.connection = connection
+    this.#context = context
+    this.group = new GroupCommit({ connection, clock, log, busyTimeout: options.busyTimeout }, this)
+    this.lanes = new Map(queues.map((settings) => {
+      const queue = new SqliteQueue(settings, rows.find(({ name }) => name === settings.name)!.queue)
+      return [settings.name, { queue, admission: new Admission(queue, context, this.group.wake), consumer: undefined, claimed: [] }]
+    }))
+    this.#lease = new Lease(options.lease)
+    this.#housekeeping = new Housekeeping(this, clock, options)
+  }
+
+  get pending (): boolean {
+    for (const { consumer } of this.lanes.values()) {
+      if (consumer?.pending) return true
+    }
+    return false
+  }
+
+  consume (name: string, concurrency: number, deliver: Deliver): SqliteConsumer {
+    const lane = this.lanes.get(name)!
+    this.#housekeeping.keepLease()
+    return (lane.consumer = new SqliteConsumer(lane.queue, concurrency, deliver, this.group.wake))
+  }
+
+  /** The queue of this app that has this number in the file. */
+  queueOf (id: number): SqliteQueue | undefined {
+    for (const { queue } of this.lanes.values()) {
+      if (queue.id === id) return queue
+    }
+    return undefined
+  }
+
+  begin (): void {
+    for (const { admission } of this.lanes.values()) admission.begin()
+  }
+
+  perform (tx: Transaction): void {
+    const worker = this.#housekeeping.keepsLease ? this.#lease.hold(tx) : undefined
+    this.#housekeeping.perform(tx, worker)
+    for (const lane of this.lanes.values()) {
+      const { queue, consumer } = lane
+      if (worker !== undefined) consumer?.store(tx, worker)
+      if (tx.look(queue.id).delayed > 0) queue.makeDueReady(tx)
+      this.#fill(tx, lane, worker)
+      queue.trim(tx)
+    }
+  }
+
+  committed (tx: Transaction): void {
+    const { clock, log, onDrop } = this.#context
+    for (const { consumer } of this.lanes.values()) consumer?.stored()
+    this.#lease.committed()
+    for (const { queue, letter } of tx.deadLettersLost) log.warn(logFields(letter, queue), 'too many dead letters, the oldest one is forgotten')
+    for (const { queue, envelope } of tx.dropped) onDrop(queue, envelope)
+    for (const { admission, consumer, claimed } of this.lanes.values()) {
+      admission.committed()
+      if (claimed.length > 0) consumer!.handOut(claimed, this.#lease.worker!, this.#lease.signal, clock.now())
+    }
+    this.#housekeeping.committed(tx)
+  }
+
+  rolledBack (): void {
+    for (const { admission } of this.lanes.values()) admission.rolledBack()
+  }
+
+  /** Gives back what this process holds, and ends. */
+  async close (): Promise<void> {
+    this.#housekeeping.stop()
+    try {
+      await this.group.settled()
+      await new Promise<void>((resolve, reject) => {
+        this.group.add({ perform: (tx) => this.#housekeeping.leave(tx, this.#lease.worker), committed: resolve, failed: reject })
+      })
+    } finally {
+      this.group.close()
+      for (const { admission } of this.lanes.values()) admission.close(this.connection.unavailable(new Error('it is closed')))
+      this.connection.close()
+    }
+  }
+
+  /** Claims for free slots; the room that this makes lets producers in, whose jobs may be claimed at once. */
+  #fill (tx: Transaction, lane: Lane, worker: number | undefined): void {
+    const { queue, admission, consumer } = lane
+    lane.claimed = []
+    for (;;) {
+      const { fresh, returned } = tx.look(queue.id)
+      const wanted = worker === undefined || consumer === undefined ? 0 : consumer.wanted - lane.claimed.length
+      if (wanted > 0 && fresh + returned > 0) lane.claimed = lane.claimed.concat(queue.claim(tx, worker!, wanted))
+      if (admission.promote(tx) === 0 || wanted <= 0) return
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import type { JobEnvelope } from '../../../types/job.ts'
+import type { Statements } from './statements.ts'
+
+/** The row of a queue: how many jobs are where. */
+export interface Counts {
+  readonly queue: number
+  readonly name: string
+  /** Waiting for their first attempt. */
+  fresh: number
+  /** Waiting for another attempt. */
+  returned: number
+  delayed: number
+  active: number
+  dead: number
+  finished: number
+  next_position: number
+}
+
+/**
+ * What one transaction reads and writes. It is synchronous from BEGIN to COMMIT, and changes nothing of this process
+ * before it is committed: it may have to be done again.
+ */
+export class Transaction {
+  readonly sql: Statements
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  readonly dropped: { queue: string, envelope: JobEnvelope }[] = []
+  readonly deadLettersLost: { queue: string, letter: { id: string, name: string, attempt: number, correlationId: string | undefined } }[] = []
+  /** There is more to do than one transaction should. */
+  unfinished = false
+  readonly #counts: readonly Counts[]
+  readonly #changed = new Set<Counts>()
+
+  constructor (sql: Statements, now: number) {
+    this.sql = sql
+    this.now = now
+    this.#counts = sql.queues.all() as unknown as Counts[]
+  }
+
+  get queues (): readonly Counts[] {
+    return this.#counts
+  }
+
+  look (queue: number): Readonly<Counts> {
+    return this.#counts.find((counts) => counts.queue === queue)!
+  }
+
+  /** To be changed by the caller. */
+  counts (queue: number): Counts {
+    const counts = this.look(queue)
+    this.#changed.add(counts)
+    return counts
+  }
+
+  save (): void {
+    for (const { queue, fresh, returned, delayed, active, dead, finished, next_position: next } of this.#changed) {
+      this.sql.saveQueue.run(fresh, returned, delayed, active, dead, finished, next, queue)
+    }
+  }
+}

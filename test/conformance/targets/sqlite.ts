@@ -1,0 +1,18 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sqlite } from '../../../lib/backends/sqlite/index.ts'
+import type { Backend } from '../../../lib/index.ts'
+
+function fileOf (space: string): string {
+  return join(tmpdir(), `fastify-background-jobs-${space}.db`)
+}
+
+/** A new connection to the store called `space`. */
+export function connect (space: string): Backend {
+  return sqlite({ path: fileOf(space), lease: 1500, pollInterval: 50 })
+}
+
+export async function remove (space: string): Promise<void> {
+  for (const suffix of ['', '-wal', '-shm']) await rm(fileOf(space) + suffix, { force: true })
+}
