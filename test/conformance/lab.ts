@@ -16,7 +16,7 @@ export class Lab {
   readonly #targetUrl: string
   readonly #apps: FastifyInstance[] = []
   readonly #held: HeldJobs[] = []
-  readonly #processes: JobsProcess[] = []
+  readonly #processes: Promise<JobsProcess>[] = []
 
   /** `targetUrl`: where child processes find the target. */
   constructor (target: ConformanceTarget, targetUrl: string) {
@@ -59,14 +59,14 @@ export class Lab {
 
   /** The same, its app not started yet. */
   async spawn (): Promise<JobsProcess> {
-    const process = await spawnProcess({ target: this.#targetUrl, space: this.space, ledger: this.ledger.path })
+    const process = spawnProcess({ target: this.#targetUrl, space: this.space, ledger: this.ledger.path })
     this.#processes.push(process)
     return process
   }
 
   async dispose (): Promise<void> {
     for (const held of this.#held) held.endAll()
-    await Promise.all(this.#processes.map((process) => process.kill()))
+    await Promise.allSettled(this.#processes.map(async (process) => (await process).kill()))
     await Promise.allSettled(this.#apps.map((app) => app.close()))
     await this.target.remove(this.space)
     await this.ledger.remove()

@@ -1,0 +1,49 @@
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { setTimeout } from 'node:timers/promises'
+import { Lab } from '../conformance/lab.ts'
+import type { ConformanceTarget } from '../conformance/target.ts'
+import { privateRedis } from '../helpers/redis.ts'
+import { surviveOutages } from './outages.ts'
+
+const target = new URL('../conformance/targets/redis.ts', import.meta.url)
+const server = await privateRedis(t)
+if (server !== undefined) {
+  // Where the target, here and in the processes, finds its server.
+  process.env.REDIS_URL = server.url
+  const lab = async (t: { teardown (dispose: () => Promise<void>): void }): Promise<Lab> => {
+    const lab = new Lab(await import(target.href) as ConformanceTarget, target.href)
+    t.teardown(() => lab.dispose())
+    return lab
+  }
+
+  t.test('Redis is killed and started again with its append-only file', async (t) => {
+    const restart = async (): Promise<void> => {
+      await server.stop()
+      await setTimeout(300 + Math.random() * 1000)
+      await server.start()
+    }
+    await surviveOutages(await lab(t), [restart, restart, restart])
+  })
+
+  t.test('every connection is cut, again and again', async (t) => {
+    const client = new Redis(server.url)
+    t.teardown(() => client.disconnect())
+    const cut = async (): Promise<void> => {
+      for (let time = 0; time < 5; time++) {
+        await client.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        await setTimeout(Math.random() * 200)
+      }
+    }
+    await surviveOutages(await lab(t), [cut, cut, cut])
+  })
+
+  t.test('Redis stands still', async (t) => {
+    const standStill = async (): Promise<void> => {
+      server.signal('SIGSTOP')
+      await setTimeout(2500)
+      server.signal('SIGCONT')
+    }
+    await surviveOutages(await lab(t), [standStill, standStill])
+  })
+}
