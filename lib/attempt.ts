@@ -84,6 +84,11 @@ export class Attempt implements JobContext, Linked<Attempt> {
     return this.#delivery.envelope.id
   }
 
+  /** Aborted when the lease is lost; the host listens. */
+  get lease (): AbortSignal | undefined {
+    return this.#delivery.signal
+  }
+
   get job (): JobInfo {
     return (this.#job ??= jobInfo(this.#delivery.envelope, this.definition))
   }
@@ -154,9 +159,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
   #startDeadline (): void {
     const { timeout } = this.definition
     if (timeout !== undefined) this.#deadline = this.#host.deadlines.add(timeout, this)
-    const { signal } = this.#delivery
-    if (signal?.aborted) this.interrupt('leaseLost')
-    else signal?.addEventListener('abort', () => this.interrupt('leaseLost'), { once: true })
+    if (this.lease?.aborted) this.interrupt('leaseLost')
   }
 
   async #invokeHandler (): Promise<void> {

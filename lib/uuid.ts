@@ -14,7 +14,11 @@ const digits = Buffer.alloc(BATCH * LENGTH, '-')
 let text = ''
 let next = 0
 
-/** A version 4 UUID (RFC 9562). Same randomness as `crypto.randomUUID`, less work for the engine: one call into it a batch. */
+/**
+ * A version 7 UUID (RFC 9562): begins with the time, then 74 random bits. Ids that were made at about the same time are
+ * neighbours in a database's index, where random ones would touch a page each. Made in batches, since that is less work for the
+ * engine than an id at a time; the time is the batch's.
+ */
 export function uuid (): string {
   if (next === text.length) fill()
   const id = text.slice(next, next + LENGTH)
@@ -27,8 +31,16 @@ function fill (): void {
     randomFillSync(random)
     used = 0
   }
+  const now = Date.now()
+  const high = Math.floor(now / 0x10000)
   for (let start = 0; start < digits.length; start += LENGTH) {
-    random[used + 6] = (random[used + 6]! & 0x0f) | 0x40
+    random[used] = high >>> 24
+    random[used + 1] = high >>> 16
+    random[used + 2] = high >>> 8
+    random[used + 3] = high
+    random[used + 4] = now >>> 8
+    random[used + 5] = now
+    random[used + 6] = (random[used + 6]! & 0x0f) | 0x70
     random[used + 8] = (random[used + 8]! & 0x3f) | 0x80
     for (let index = 0; index < 16; index++) {
       const at = start + POSITIONS[index]!

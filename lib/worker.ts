@@ -37,6 +37,8 @@ export class Worker implements AttemptHost {
   readonly #registry: Registry
   readonly #onQuiet: () => void
   readonly #attempts = new LinkedList<Attempt>()
+  /** Those that are listened to, once each: a backend may give many deliveries one signal. */
+  readonly #leases = new WeakSet<AbortSignal>()
   #consumer: Consumer | undefined
   #paused = false
   /** Monotonic milliseconds. */
@@ -141,7 +143,18 @@ export class Worker implements AttemptHost {
     const attempt = new Attempt(this, definition, delivery, settle, now)
     this.#lastPickUp = now
     this.#attempts.push(attempt)
+    if (delivery.signal !== undefined) this.#watchLease(delivery.signal)
     attempt.run()
+  }
+
+  #watchLease (lease: AbortSignal): void {
+    if (this.#leases.has(lease)) return
+    this.#leases.add(lease)
+    lease.addEventListener('abort', () => {
+      for (const attempt of this.#attempts) {
+        if (attempt.lease === lease) attempt.interrupt('leaseLost')
+      }
+    }, { once: true })
   }
 
   // A person has to look: only another version of the app, or of what it runs on, can do something about it.

@@ -84,7 +84,7 @@ export type Outcome =
 /** One handing-over of an envelope to a worker. */
 export interface Delivery {
   readonly envelope: JobEnvelope
-  /** Aborted when the lease is lost; absent where there is no lease to lose. */
+  /** Aborted when the lease is lost; absent where there is no lease to lose. Deliveries may share one. */
   readonly signal?: AbortSignal
   /** When this attempt fell due, milliseconds since the epoch; absent: when the job was enqueued, or its `runAt`. */
   readonly dueAt?: number

@@ -1,7 +1,7 @@
 import type { MemoryRecord } from './record.ts'
 
 const SMALLEST = 1024
-/** Of a generated id, a UUID: these are random digits. */
+/** Of a generated id, a UUID, the last ones are random digits. */
 const HASHED_DIGITS = 8
 
 /**
@@ -83,7 +83,7 @@ export class RecordIndex {
 
 function hashOf (id: string): number {
   let hash = 0
-  for (let index = 0; index < HASHED_DIGITS; index++) hash = Math.imul(hash, 31) + id.charCodeAt(index)
+  for (let index = id.length - HASHED_DIGITS; index < id.length; index++) hash = Math.imul(hash, 31) + id.charCodeAt(index)
   return hash & 0x3fffffff
 }
 
