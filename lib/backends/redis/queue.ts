@@ -22,9 +22,8 @@ export class RedisQueue {
   readonly store: JobStore
   readonly #context: BackendContext
   readonly #room: Room
-  readonly #waiting: WaitingProducers
+  readonly #waiting: WaitingProducers<Batch>
   /** Of those that wait. */
-  readonly #batches = new WeakMap<readonly JobEnvelope[], Batch>()
   #looking = false
   #lookSoon: (() => void) | undefined
   #stats: Promise<QueueStats> | undefined
@@ -106,8 +105,7 @@ export class RedisQueue {
       if (results === undefined) throw stopping.reason
       return results
     }
-    this.#batches.set(jobs, batch)
-    const results = this.#waiting.wait(jobs, this.store.settings.enqueueTimeout, signal)
+    const results = this.#waiting.wait(batch, this.store.settings.enqueueTimeout, signal)
     this.#look()
     return results
   }
@@ -130,15 +128,16 @@ export class RedisQueue {
   }
 
   async #admit (): Promise<void> {
-    for (let jobs = this.#waiting.firstJobs; jobs !== undefined; jobs = this.#waiting.firstJobs) {
+    for (let batch = this.#waiting.firstJobs; batch !== undefined; batch = this.#waiting.firstJobs) {
+      const { jobs } = batch
       const taken = this.#room.take(jobs.length)
       if (taken !== undefined) {
-        this.#waiting.admitFirst(this.#storeOrWait(this.#batches.get(jobs)!, taken))
+        this.#waiting.admitFirst(this.#storeOrWait(batch, taken))
         continue
       }
       const duplicates = await this.store.duplicates(jobs)
       if (duplicates === undefined) return
-      if (this.#waiting.firstJobs === jobs) this.#waiting.admitFirst(duplicates)
+      if (this.#waiting.firstJobs === batch) this.#waiting.admitFirst(duplicates)
     }
   }
 
