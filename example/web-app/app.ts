@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asFunction, asValue } from 'awilix'
 import Fastify, { type FastifyServerOptions } from 'fastify'
-import backgroundJobs from '../../lib/index.ts'
+import backgroundJobs, { memory, type Backend } from '../../lib/index.ts'
 import { openDatabase } from './database.ts'
 import { scheduleTokenCleanUp } from './jobs/clean-up-tokens.ts'
 import { scheduleDailyReport } from './jobs/daily-report.ts'
@@ -21,14 +21,15 @@ import { tokenRoutes } from './routes/tokens.ts'
 import { addOrderListener } from './services/order-listener.ts'
 import { addOrderSync } from './services/order-sync.ts'
 
-export interface AppOptions { dataDir: string, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: FastifyServerOptions['logger'] }
+export interface AppOptions { dataDir: string, backend?: Backend, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: FastifyServerOptions['logger'] }
 
-export async function buildApp ({ dataDir, smtpPort = 0, orderPort = 0, syncEvery = 5000, thumbnailDelay = 0, logger = false }: AppOptions) {
+export async function buildApp ({ dataDir, backend = memory(), smtpPort = 0, orderPort = 0, syncEvery = 5000, thumbnailDelay = 0, logger = false }: AppOptions) {
   const [uploads, thumbnails, inbox] = ['uploads', 'thumbnails', 'orders'].map((folder) => join(dataDir, folder)) as [string, string, string]
   await Promise.all([uploads, thumbnails, inbox].map((folder) => mkdir(folder, { recursive: true })))
 
   const app = Fastify({ logger })
   await app.register(backgroundJobs, {
+    backend,
     metrics: { path: '/metrics' },
     health: { path: '/health' },
     routes: { prefix: '/jobs' },

@@ -3,12 +3,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildApp } from './app.ts'
+import { backends } from './backends.ts'
 
-const { PORT = '3000', SMTP_PORT = '0', ORDER_PORT = '3001', DATA_DIR, ORDER_SYNC_MS = '5000', THUMBNAIL_DELAY_MS = '0' } = process.env
+const { PORT = '3000', SMTP_PORT = '0', ORDER_PORT = '3001', DATA_DIR, BACKEND = 'memory', ORDER_SYNC_MS = '5000', THUMBNAIL_DELAY_MS = '0' } = process.env
 
 const dataDir = DATA_DIR ?? await mkdtemp(join(tmpdir(), 'background-jobs-'))
 const { app, orderListener } = await buildApp({
   dataDir,
+  backend: backends[BACKEND]!(dataDir),
   smtpPort: Number(SMTP_PORT),
   orderPort: Number(ORDER_PORT),
   syncEvery: Number(ORDER_SYNC_MS),

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import sharp from 'sharp'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { startExample } from '../helpers/example.ts'
+import { redisSpace } from '../helpers/redis.ts'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 const skip = (major > 22 || (major === 22 && minor >= 18)) ? false : 'type stripping needs Node >= 22.18'
@@ -22,10 +23,24 @@ async function eventually (ask: () => Promise<any>, isIt: (answer: any) => boole
   }
 }
 
-t.test('the web app mails, makes thumbnails, keeps dead letters, takes orders, cleans up, reports and drains on SIGTERM', { skip }, async (t) => {
+const redis = await redisSpace(t)
+
+const settingsOf: Record<string, Record<string, string>> = {
+  memory: {},
+  sqlite: {},
+  ...(redis && { redis: { REDIS_URL: redis.url, REDIS_PREFIX: redis.prefix } })
+}
+
+for (const [backend, settings] of Object.entries(settingsOf)) {
+  t.test(`on ${backend}, the web app mails, makes thumbnails, keeps dead letters, takes orders, cleans up, reports and drains on SIGTERM`, { skip }, async (t) => {
+    await story(t, { BACKEND: backend, ...settings })
+  })
+}
+
+async function story (t: Test, settings: Record<string, string>): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'web-app-'))
   t.teardown(() => rm(dataDir, { recursive: true, force: true }))
-  const { base, orderPort, stop } = await startExample(t, { DATA_DIR: dataDir, ORDER_SYNC_MS: '50', THUMBNAIL_DELAY_MS: '800' })
+  const { base, orderPort, stop } = await startExample(t, { ...settings, DATA_DIR: dataDir, ORDER_SYNC_MS: '50', THUMBNAIL_DELAY_MS: '800' })
   t.ok(base, 'the server says where it listens')
 
   const json = async (path: string): Promise<any> => (await fetch(base + path)).json()
@@ -109,4 +124,4 @@ t.test('the web app mails, makes thumbnails, keeps dead letters, takes orders, c
   await until(last, (job) => job.state === 'active')
   t.strictSame(await stop(), [0, null], 'it exits by itself')
   t.match(await sharp(await readFile(join(dataDir, 'thumbnails', `${last}.jpg`))).metadata(), { format: 'jpeg', width: 320 })
-})
+}
