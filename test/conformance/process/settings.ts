@@ -1,16 +1,11 @@
 import type { QueueOptions, ScheduleOptions, ScheduleRule, ShutdownOptions } from '../../../lib/index.ts'
 
-/** Where a process finds its store, and writes what its jobs do. */
-export interface ProcessPlace {
-  /** URL of the target's module. */
-  readonly target: string
-  readonly space: string
-  /** Path of the ledger. */
-  readonly ledger: string
-}
-
 /** The app of a process. Its jobs are 'record', 'hold' (until released) and 'fail' (`{ times }`). */
 export interface ProcessSettings {
+  /** The store. */
+  readonly space: string
+  /** Path of the ledger that its jobs write. */
+  readonly ledger: string
   /** Of the queue 'default'. */
   readonly queue?: Omit<QueueOptions, 'backend'>
   /** False: it only enqueues. Default true. */
