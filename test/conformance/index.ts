@@ -7,6 +7,7 @@ import { Lab } from './lab.ts'
 import { opening } from './opening.ts'
 import { order } from './order.ts'
 import { payloads } from './payloads.ts'
+import { Fleet } from './process/fleet.ts'
 import { processes } from './processes.ts'
 import { retries } from './retries.ts'
 import { schedules } from './schedules.ts'
@@ -31,9 +32,9 @@ export const cases: readonly Case[] = [
  * whose exports are a ConformanceTarget: this process imports it, and so do the processes that cases start and kill.
  */
 export async function conformance (test: TestFunction, target: string | URL): Promise<void> {
-  const url = String(target)
-  const module = await import(url) as ConformanceTarget
-  for (const one of casesFor(module)) test(one.name, () => runCase(one, module, url))
+  const module = await import(String(target)) as ConformanceTarget
+  const fleet = new Fleet(String(target))
+  for (const one of casesFor(module)) test(one.name, () => runCase(one, module, fleet))
 }
 
 /** The cases that apply to the backend. */
@@ -43,8 +44,8 @@ export function casesFor (target: ConformanceTarget): readonly Case[] {
 }
 
 /** Runs one case in a store of its own, which is removed afterwards. Rejects when the backend does otherwise. */
-export async function runCase ({ run }: Case, target: ConformanceTarget, targetUrl: string): Promise<void> {
-  const lab = new Lab(target, targetUrl)
+export async function runCase ({ run }: Case, target: ConformanceTarget, fleet: Fleet): Promise<void> {
+  const lab = new Lab(target, fleet)
   try {
     await run(lab)
   } finally {

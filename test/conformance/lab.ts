@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import backgroundJobs, { type Backend, type BackgroundJobsOptions, type Capabilities, type QueueOptions } from '../../lib/index.ts'
 import { HeldJobs } from './held-jobs.ts'
-import { spawnProcess, type JobsProcess } from './process/jobs-process.ts'
+import type { Fleet } from './process/fleet.ts'
+import type { JobsProcess } from './process/jobs-process.ts'
 import { Ledger } from './process/ledger.ts'
 import type { ProcessSettings } from './process/settings.ts'
 import type { ConformanceTarget } from './target.ts'
@@ -13,15 +14,14 @@ export class Lab {
   readonly ledger = new Ledger()
   readonly target: ConformanceTarget
   readonly capabilities: Capabilities
-  readonly #targetUrl: string
+  readonly #fleet: Fleet
   readonly #apps: FastifyInstance[] = []
   readonly #held: HeldJobs[] = []
   readonly #processes: Promise<JobsProcess>[] = []
 
-  /** `targetUrl`: where child processes find the target. */
-  constructor (target: ConformanceTarget, targetUrl: string) {
+  constructor (target: ConformanceTarget, fleet: Fleet) {
     this.target = target
-    this.#targetUrl = targetUrl
+    this.#fleet = fleet
     this.capabilities = this.connect().capabilities
   }
 
@@ -51,22 +51,44 @@ export class Lab {
   }
 
   /** A process of its own with an app on this store, ready. */
-  async process (settings: ProcessSettings = {}): Promise<JobsProcess> {
-    const process = await this.spawn()
-    await process.start(settings)
-    return process
+  async process (settings: Partial<ProcessSettings> = {}): Promise<JobsProcess> {
+    const [process] = await this.processes(1, settings)
+    return process!
   }
 
+<<<<<<< HEAD
   /** The same, its app not started yet. */
   async spawn (): Promise<JobsProcess> {
     const process = spawnProcess({ target: this.#targetUrl, space: this.space, ledger: this.ledger.path })
     this.#processes.push(process)
     return process
+=======
+  /** Several, whose apps start at the same time. */
+  async processes (count: number, settings: Partial<ProcessSettings> = {}): Promise<JobsProcess[]> {
+    const processes = await this.idleProcesses(count)
+    await Promise.all(processes.map((process) => this.startApp(process, settings)))
+    return processes
+  }
+
+  /** Without their apps yet. */
+  async idleProcesses (count: number): Promise<JobsProcess[]> {
+    const processes = await Promise.all(Array.from({ length: count }, () => this.#fleet.take()))
+    this.#processes.push(...processes)
+    return processes
+  }
+
+  startApp (process: JobsProcess, settings: Partial<ProcessSettings> = {}): Promise<void> {
+    return process.start({ space: this.space, ledger: this.ledger.path, ...settings })
+>>>>>>> conf
   }
 
   async dispose (): Promise<void> {
     for (const held of this.#held) held.endAll()
+<<<<<<< HEAD
     await Promise.allSettled(this.#processes.map(async (process) => (await process).kill()))
+=======
+    await Promise.all(this.#processes.map((process) => this.#fleet.giveBack(process)))
+>>>>>>> conf
     await Promise.allSettled(this.#apps.map((app) => app.close()))
     await this.target.remove(this.space)
     await this.ledger.remove()

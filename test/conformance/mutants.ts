@@ -214,9 +214,11 @@ export const mutants: readonly Mutant[] = [
     }
   },
   {
-    fault: 'dead letters are listed the newest first',
+    fault: 'the newest dead letters are listed, not the oldest ones',
     foundBy: 'dead letters are listed the oldest first, so many as are asked for, of the queue that is asked for',
-    change: ({ listDead }) => ({ listDead: async (...args) => [...await listDead!(...args)].reverse() })
+    change: ({ listDead }) => ({
+      listDead: async (queue, { limit }) => [...await listDead!(queue, { limit: 1000 })].reverse().slice(0, limit)
+    })
   },
   {
     fault: 'a dead letter is not removed',

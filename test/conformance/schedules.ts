@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { NOT_SUPPORTED, numbers } from './assertions.ts'
 import { durable, type Case } from './case.ts'
+import type { JobsProcess } from './process/jobs-process.ts'
 import { until } from './until.ts'
 
 const TICKS = 100
@@ -52,11 +53,11 @@ export const schedules: readonly Case[] = [
     name: 'five processes run each of 100 ticks, as one job each, though one is killed and one is stopped and continued',
     appliesTo: ({ capabilities }) => durable({ capabilities } as never) && capabilities.unique,
     async run (lab) {
-      const processes = await Promise.all(numbers(5).map(() => lab.spawn()))
-      const [killed, stopped] = processes as [typeof processes[0], typeof processes[0]]
+      const processes = await lab.idleProcesses(5)
+      const [killed, stopped] = processes as [JobsProcess, JobsProcess]
       const startAt = Date.now() + 2000
       const schedule = { rule: { every: EVERY }, startAt, endAt: startAt + (TICKS - 1) * EVERY, overlap: 'allow' } as const
-      await Promise.all(processes.map((process) => process.start({ schedule })))
+      await Promise.all(processes.map((process) => lab.startApp(process, { schedule })))
 
       const ticks = (): Set<number> => new Set(lab.ledger.lines('end').map(({ tick }) => tick!))
       await until('a fifth of the ticks has run', () => ticks().size >= TICKS / 5)
@@ -66,8 +67,8 @@ export const schedules: readonly Case[] = [
       stopped.continue()
       await until('all ticks have run', () => ticks().size >= TICKS, 40_000)
       await until('nothing is left', async () => {
-        const { queueDepth, inFlight, queues } = await processes[4]!.status()
-        return queueDepth + inFlight + queues.default!.delayed === 0
+        const statuses = await Promise.all(processes.slice(1).map((process) => process.status()))
+        return statuses.every(({ queueDepth, inFlight, queues }) => queueDepth + inFlight + queues.default!.delayed === 0)
       })
 
       const lines = lab.ledger.lines('start')

@@ -1,13 +1,13 @@
-// A process of an app, steered by its parent.
-import { ProcessApp } from './process-app.ts'
+// A process for apps, steered by its parent: `child.ts <url of the target>`.
+import type { ConformanceTarget } from '../target.ts'
 import type { Answer, Call } from './commands.ts'
-import type { ProcessPlace } from './settings.ts'
+import { ProcessApp } from './process-app.ts'
 
-const app = await ProcessApp.load(JSON.parse(process.argv[2]!) as ProcessPlace)
+const app = new ProcessApp(await import(process.argv[2]!) as ConformanceTarget)
 
 // Whoever is left without a parent goes, too.
-const leave = (): void => process.exit(1)
-process.once('disconnect', leave)
+const orphaned = (): void => process.exit(1)
+process.once('disconnect', orphaned)
 
 process.on('message', async (message) => {
   const { call, command, argument } = message as Call
@@ -16,8 +16,8 @@ process.on('message', async (message) => {
     (error: Error & { code?: string }): Answer => ({ call, error: { message: String(error?.stack ?? error), code: error?.code } })
   )
   process.send!(answer, () => {
-    if (command !== 'close') return
-    process.off('disconnect', leave)
+    if (command !== 'leave') return
+    process.off('disconnect', orphaned)
     process.disconnect()
   })
 })

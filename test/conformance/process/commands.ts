@@ -29,8 +29,10 @@ export interface Commands {
   retry (id: string): Promise<boolean>
   /** Ends the jobs 'hold' and 'insist' that run, and those that come. */
   release (): Promise<void>
-  /** Closes the app; the process then ends by itself. */
+  /** Closes the app; another one may be started. */
   close (): Promise<void>
+  /** Lets go of the parent: the process ends as soon as nothing keeps it. */
+  leave (): Promise<void>
 }
 
 /** One asking of a command, and its answer. */

@@ -1,31 +1,36 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DeadLetter, EnqueueOptions, EnqueuedJob, JobsStatus, JobView } from '../../../lib/index.ts'
 import { inTime } from '../until.ts'
 import type { Answer, Call, Commands, JobName, JobToSend } from './commands.ts'
-import type { ProcessPlace, ProcessSettings } from './settings.ts'
+import type { ProcessSettings } from './settings.ts'
 
 // Beside this file, compiled or not as it is.
 const PROGRAM = fileURLToPath(new URL(`./child${extname(import.meta.url)}`, import.meta.url))
 
-/** A process and its app, which can be killed, stopped and continued. */
+/** A process for an app, which can be killed, stopped and continued. It keeps its parent alive only while that waits for an answer. */
 export class JobsProcess implements Omit<Commands, 'enqueue'> {
   readonly #child: ChildProcess
   readonly #calls = new Map<number, { resolve (result: any): void, reject (error: Error): void }>()
   readonly #exited: Promise<unknown[]>
   #count = 0
   #output = ''
+  #signalled = false
 
   constructor (child: ChildProcess) {
     this.#child = child
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => { this.#output += text })
+      ;(stream as Socket).unref()
     }
+    child.unref()
+    child.channel!.unref()
     this.#exited = once(child, 'close')
     this.#exited.then(() => this.#rejectAll())
-    child.on('message', (message) => this.#answered(message as Answer))
+    child.on('message', (answer) => this.#settle(answer as Answer))
   }
 
   get pid (): number {
@@ -95,6 +100,15 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
     return this.#call('close')
   }
 
+  leave (): Promise<void> {
+    return this.#call('leave')
+  }
+
+  /** Nothing was done to it from outside. */
+  get intact (): boolean {
+    return !this.#signalled && this.#child.connected
+  }
+
   /** Exit code, or the signal that ended it, once it has ended. */
   async exit (): Promise<number | string> {
     const [code, signal] = await inTime('the process ended', this.#exited) as [number | null, string | null]
@@ -103,36 +117,39 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
 
   /** SIGKILL: nothing of it runs afterwards. */
   async kill (): Promise<void> {
-    this.#child.kill('SIGKILL')
-    await this.#exited
+    this.#signal('SIGKILL')
+    await this.exit()
   }
 
   /** SIGSTOP: it stands still, its connections stay open. */
   stop (): void {
-    this.#child.kill('SIGSTOP')
+    this.#signal('SIGSTOP')
   }
 
   /** SIGCONT. */
   continue (): void {
-    this.#child.kill('SIGCONT')
+    this.#signal('SIGCONT')
+  }
+
+  #signal (signal: NodeJS.Signals): void {
+    this.#signalled = true
+    this.#child.kill(signal)
   }
 
   #call (command: keyof Commands, argument?: unknown): Promise<any> {
     return new Promise((resolve, reject) => {
       const call: Call = { call: ++this.#count, command, argument }
       this.#calls.set(call.call, { resolve, reject })
+      this.#child.channel?.ref()
       this.#child.send(call, (error) => { if (error !== null) this.#settle({ call: call.call, error }) })
     })
-  }
-
-  #answered (answer: Answer): void {
-    this.#settle(answer)
   }
 
   #settle ({ call, result, error }: Answer): void {
     const waiting = this.#calls.get(call)
     if (waiting === undefined) return
     this.#calls.delete(call)
+    if (this.#calls.size === 0) this.#child.channel?.unref()
     if (error === undefined) waiting.resolve(result)
     else waiting.reject(Object.assign(new Error(error.message), { code: error.code }))
   }
@@ -142,26 +159,26 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
   }
 }
 
-/** A process that has loaded the target and waits for `start`. */
-export async function spawnProcess (place: ProcessPlace): Promise<JobsProcess> {
-  // Where Node runs TypeScript by itself, a loader of the parent's would only take time.
-  const execArgv = process.execArgv.filter((flag) => !(process.features.typescript && flag.includes('@tapjs')))
-  const child = fork(PROGRAM, [JSON.stringify(place)], {
-    execArgv,
-    // Values such as undefined and Dates arrive as they are.
+/** A process that has loaded the target, whose module that is, and waits for `start`. */
+export async function spawnProcess (target: string): Promise<JobsProcess> {
+  const child = fork(PROGRAM, [target], {
+    // Where Node runs TypeScript by itself, tap's loader would only take time.
+    execArgv: process.execArgv.filter((flag) => !(process.features.typescript && flag.includes('@tapjs'))),
+    // Values such as undefined arrive as they are.
     serialization: 'advanced',
     // tap would add up the coverage of two ways to compile.
     env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' },
     silent: true
   })
-  const started = new JobsProcess(child)
-  await inTime('the process has loaded', Promise.race([once(child, 'message'), once(child, 'close').then(() => { throw new Error(`the process ended: ${started.output}`) })]))
-  return started
+  const spawned = new JobsProcess(child)
+  const ended = once(child, 'close').then(() => { throw new Error(`the process ended: ${spawned.output}`) })
+  await inTime('the process has loaded', Promise.race([once(child, 'message'), ended]))
+  return spawned
 }
 
 /** A process with its app ready. */
-export async function startProcess (place: ProcessPlace, settings: ProcessSettings = {}): Promise<JobsProcess> {
-  const started = await spawnProcess(place)
+export async function startProcess (target: string, settings: ProcessSettings): Promise<JobsProcess> {
+  const started = await spawnProcess(target)
   await started.start(settings)
   return started
 }

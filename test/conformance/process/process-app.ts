@@ -3,31 +3,26 @@ import backgroundJobs, { type DeadLetter, type EnqueuedJob, type JobContext, typ
 import type { ConformanceTarget } from '../target.ts'
 import type { Commands, JobToSend } from './commands.ts'
 import { Ledger } from './ledger.ts'
-import type { ProcessPlace, ProcessSettings } from './settings.ts'
+import type { ProcessSettings } from './settings.ts'
 
 /** The app of a process: jobs that write into the ledger, and the parent's commands. */
 export class ProcessApp implements Commands {
   readonly #target: ConformanceTarget
-  readonly #space: string
-  readonly #ledger: Ledger
   #app!: FastifyInstance
+  #ledger!: Ledger
   #release!: () => void
-  readonly #released = new Promise<void>((resolve) => { this.#release = resolve })
+  #released!: Promise<void>
 
-  private constructor (target: ConformanceTarget, { space, ledger }: ProcessPlace) {
+  constructor (target: ConformanceTarget) {
     this.#target = target
-    this.#space = space
+  }
+
+  async start ({ space, ledger, queue = {}, works = true, attempts = 3, backoff = 20, maxStalls, shutdown, schedule }: ProcessSettings): Promise<void> {
     this.#ledger = new Ledger(ledger)
-  }
-
-  static async load (place: ProcessPlace): Promise<ProcessApp> {
-    return new ProcessApp(await import(place.target) as ConformanceTarget, place)
-  }
-
-  async start ({ queue = {}, works = true, attempts = 3, backoff = 20, maxStalls, shutdown, schedule }: ProcessSettings): Promise<void> {
+    this.#released = new Promise<void>((resolve) => { this.#release = resolve })
     const app = this.#app = Fastify()
     await app.register(backgroundJobs, {
-      backend: this.#target.connect(this.#space),
+      backend: this.#target.connect(space),
       queues: { default: queue },
       retry: { attempts, backoff: { type: 'fixed', delay: backoff, jitter: 0 }, maxStalls },
       shutdown
@@ -103,6 +98,8 @@ export class ProcessApp implements Commands {
   async release (): Promise<void> {
     this.#release()
   }
+
+  async leave (): Promise<void> {}
 
   async close (): Promise<void> {
     await this.#app.close()

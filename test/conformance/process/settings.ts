@@ -1,5 +1,6 @@
 import type { QueueOptions, ScheduleOptions, ScheduleRule, ShutdownOptions } from '../../../lib/index.ts'
 
+<<<<<<< HEAD
 /** Where a process finds its store, and writes what its jobs do. */
 export interface ProcessPlace {
   /** URL of the target's module. */
@@ -13,7 +14,14 @@ export interface ProcessPlace {
  * The app of a process. Its jobs are 'record', 'hold' (until released, or told to stop), 'insist' (until released, whatever it
  * is told), 'fail' (`{ times }`) and 'die' (`{ times }`: kills its process after its work, before anybody knows).
  */
+=======
+/** The app of a process. Its jobs are 'record', 'hold' (until released) and 'fail' (`{ times }`). */
+>>>>>>> conf
 export interface ProcessSettings {
+  /** The store. */
+  readonly space: string
+  /** Path of the ledger that its jobs write. */
+  readonly ledger: string
   /** Of the queue 'default'. */
   readonly queue?: Omit<QueueOptions, 'backend'>
   /** False: it only enqueues. Default true. */
