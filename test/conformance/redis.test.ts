@@ -1,12 +1,6 @@
 import t from 'tap'
-<<<<<<< HEAD
-import { conformance } from './index.ts'
-
-await conformance(t.test, new URL('targets/redis.ts', import.meta.url))
-=======
 import { redisUrl, skipped } from '../helpers/redis.ts'
 import { conformance } from './index.ts'
 
 if (await redisUrl() === undefined) skipped(t)
 else await conformance(t.test, new URL('targets/redis.ts', import.meta.url))
->>>>>>> conf
