@@ -17,7 +17,7 @@ export class Lab {
   readonly #fleet: Fleet
   readonly #apps: FastifyInstance[] = []
   readonly #held: HeldJobs[] = []
-  readonly #processes: Promise<JobsProcess>[] = []
+  readonly #processes: JobsProcess[] = []
 
   constructor (target: ConformanceTarget, fleet: Fleet) {
     this.target = target
@@ -56,13 +56,6 @@ export class Lab {
     return process!
   }
 
-<<<<<<< HEAD
-  /** The same, its app not started yet. */
-  async spawn (): Promise<JobsProcess> {
-    const process = spawnProcess({ target: this.#targetUrl, space: this.space, ledger: this.ledger.path })
-    this.#processes.push(process)
-    return process
-=======
   /** Several, whose apps start at the same time. */
   async processes (count: number, settings: Partial<ProcessSettings> = {}): Promise<JobsProcess[]> {
     const processes = await this.idleProcesses(count)
@@ -79,16 +72,11 @@ export class Lab {
 
   startApp (process: JobsProcess, settings: Partial<ProcessSettings> = {}): Promise<void> {
     return process.start({ space: this.space, ledger: this.ledger.path, ...settings })
->>>>>>> conf
   }
 
   async dispose (): Promise<void> {
     for (const held of this.#held) held.endAll()
-<<<<<<< HEAD
-    await Promise.allSettled(this.#processes.map(async (process) => (await process).kill()))
-=======
     await Promise.all(this.#processes.map((process) => this.#fleet.giveBack(process)))
->>>>>>> conf
     await Promise.allSettled(this.#apps.map((app) => app.close()))
     await this.target.remove(this.space)
     await this.ledger.remove()

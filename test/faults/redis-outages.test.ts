@@ -1,29 +1,23 @@
 import t from 'tap'
 import { Redis } from 'ioredis'
 import { setTimeout } from 'node:timers/promises'
-import { Lab } from '../conformance/lab.ts'
-import type { ConformanceTarget } from '../conformance/target.ts'
 import { privateRedis } from '../helpers/redis.ts'
+import { withLab } from './lab.ts'
 import { surviveOutages } from './outages.ts'
 
-const target = new URL('../conformance/targets/redis.ts', import.meta.url)
 const server = await privateRedis(t)
 if (server !== undefined) {
   // Where the target, here and in the processes, finds its server.
   process.env.REDIS_URL = server.url
-  const lab = async (t: { teardown (dispose: () => Promise<void>): void }): Promise<Lab> => {
-    const lab = new Lab(await import(target.href) as ConformanceTarget, target.href)
-    t.teardown(() => lab.dispose())
-    return lab
-  }
+  const target = new URL('../conformance/targets/redis.ts', import.meta.url)
 
-  t.test('Redis is killed and started again with its append-only file', async (t) => {
+  t.test('Redis is killed and started again with its append-only file', async () => {
     const restart = async (): Promise<void> => {
       await server.stop()
       await setTimeout(300 + Math.random() * 1000)
       await server.start()
     }
-    await surviveOutages(await lab(t), [restart, restart, restart])
+    await withLab(target, (lab) => surviveOutages(lab, [restart, restart, restart]))
   })
 
   t.test('every connection is cut, again and again', async (t) => {
@@ -35,15 +29,15 @@ if (server !== undefined) {
         await setTimeout(Math.random() * 200)
       }
     }
-    await surviveOutages(await lab(t), [cut, cut, cut])
+    await withLab(target, (lab) => surviveOutages(lab, [cut, cut, cut]))
   })
 
-  t.test('Redis stands still', async (t) => {
+  t.test('Redis stands still', async () => {
     const standStill = async (): Promise<void> => {
       server.signal('SIGSTOP')
       await setTimeout(2500)
       server.signal('SIGCONT')
     }
-    await surviveOutages(await lab(t), [standStill, standStill])
+    await withLab(target, (lab) => surviveOutages(lab, [standStill, standStill]))
   })
 }

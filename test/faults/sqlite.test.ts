@@ -1,8 +1,7 @@
 import t from 'tap'
-import { Lab } from '../conformance/lab.ts'
-import { runCase, type ConformanceTarget } from '../conformance/index.ts'
 import { until } from '../conformance/until.ts'
 import { deaths } from './deaths.ts'
+import { withLab } from './lab.ts'
 import { round } from './rounds.ts'
 
 const target = new URL('../conformance/targets/sqlite.ts', import.meta.url)
@@ -10,12 +9,9 @@ const skip = await import('node:sqlite').then(() => false, () => 'node:sqlite ne
 const BATCH = 2000
 
 t.test('SQLite', { skip }, async (t) => {
-  const module = await import(target.href) as ConformanceTarget
-  for (const one of deaths) t.test(one.name, () => runCase(one, module, target.href))
+  for (const { name, run } of deaths) t.test(name, () => withLab(target, run))
 
-  t.test('a process killed inside a transaction leaves all of a batch or nothing, and all that it had acknowledged', async (t) => {
-    const lab = new Lab(module, target.href)
-    t.teardown(() => lab.dispose())
+  t.test('a process killed inside a transaction leaves all of a batch or nothing, and all that it had acknowledged', (t) => withLab(target, async (lab) => {
     const jobs = Array.from({ length: BATCH }, (_, payload) => ({ job: 'record', payload } as const))
     const settings = { works: false, queue: { capacity: 10_000_000 } }
     const watcher = await lab.process(settings)
@@ -31,7 +27,7 @@ t.test('SQLite', { skip }, async (t) => {
       t.ok(queueDepth >= lab.ledger.lines('acknowledged').length * BATCH)
     }
     for (const { id } of lab.ledger.lines('acknowledged')) t.ok(await watcher.get(id))
-  })
+  }))
 
   for (let number = 1; number <= 3; number++) t.test(`random faults lose nothing: round ${number}`, () => round(target))
 })

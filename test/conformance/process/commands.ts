@@ -25,6 +25,7 @@ export interface Commands {
   /** Takes jobs; for a process that was started with `works: false`. */
   resume (): Promise<void>
   status (): Promise<JobsStatus>
+  idle (): Promise<void>
   deadLetters (): Promise<DeadLetter[]>
   retry (id: string): Promise<boolean>
   /** Ends the jobs 'hold' and 'insist' that run, and those that come. */

@@ -1,22 +1,9 @@
 import type { QueueOptions, ScheduleOptions, ScheduleRule, ShutdownOptions } from '../../../lib/index.ts'
 
-<<<<<<< HEAD
-/** Where a process finds its store, and writes what its jobs do. */
-export interface ProcessPlace {
-  /** URL of the target's module. */
-  readonly target: string
-  readonly space: string
-  /** Path of the ledger. */
-  readonly ledger: string
-}
-
 /**
  * The app of a process. Its jobs are 'record', 'hold' (until released, or told to stop), 'insist' (until released, whatever it
  * is told), 'fail' (`{ times }`) and 'die' (`{ times }`: kills its process after its work, before anybody knows).
  */
-=======
-/** The app of a process. Its jobs are 'record', 'hold' (until released) and 'fail' (`{ times }`). */
->>>>>>> conf
 export interface ProcessSettings {
   /** The store. */
   readonly space: string
