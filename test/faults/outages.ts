@@ -21,15 +21,15 @@ async function enqueueOn (process: JobsProcess): Promise<void> {
  */
 export async function surviveOutages (lab: Lab, outages: readonly (() => Promise<void>)[]): Promise<void> {
   const processes = await Promise.all([lab.process(SETTINGS), lab.process(SETTINGS)])
-  for (const process of processes) {
-    for (let lane = 0; lane < LANES; lane++) enqueueOn(process)
-  }
+  const lanes = Promise.all(processes.flatMap((process) => Array.from({ length: LANES }, () => enqueueOn(process))))
+  lanes.catch(() => {})
   await haveWorkedSince(lab, processes, 0)
   for (const outage of outages) {
     await outage()
     await haveWorkedSince(lab, processes, Date.now())
   }
   await Promise.all(processes.map((process) => process.kill()))
+  await lanes
   const acknowledged = lab.ledger.lines('acknowledged').map(({ id }) => id)
   await lab.process(SETTINGS)
   await until(`all of ${acknowledged.length} acknowledged jobs have been run`, () => {
