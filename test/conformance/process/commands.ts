@@ -23,6 +23,7 @@ export interface Commands {
   /** Takes jobs; for a process that was started with `works: false`. */
   resume (): Promise<void>
   status (): Promise<JobsStatus>
+  idle (): Promise<void>
   deadLetters (): Promise<DeadLetter[]>
   retry (id: string): Promise<boolean>
   /** Ends the jobs 'hold' that run, and those that come. */

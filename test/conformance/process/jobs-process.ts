@@ -79,6 +79,10 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
     return this.#call('status')
   }
 
+  idle (): Promise<void> {
+    return this.#call('idle')
+  }
+
   deadLetters (): Promise<DeadLetter[]> {
     return this.#call('deadLetters')
   }

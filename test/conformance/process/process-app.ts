@@ -75,6 +75,10 @@ export class ProcessApp implements Commands {
     return this.#app.jobs.status()
   }
 
+  async idle (): Promise<void> {
+    return this.#app.jobs.idle()
+  }
+
   async deadLetters (): Promise<DeadLetter[]> {
     return this.#app.jobs.deadLetters.list()
   }
