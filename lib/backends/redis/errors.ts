@@ -8,8 +8,8 @@ export function unavailable (queue: string, error: unknown): Error {
 
 /** ioredis hangs the failed command with all its arguments on an error: a payload, or the password of AUTH. */
 export function withoutCommand (thrown: unknown): Error {
-  const error = toError(thrown) as Error & { command?: unknown, previousErrors?: unknown }
+  const error = toError(thrown) as Error & { command?: unknown, previousErrors?: unknown[] }
   if ('command' in error) delete error.command
-  if ('previousErrors' in error) delete error.previousErrors
+  error.previousErrors?.forEach(withoutCommand)
   return error
 }

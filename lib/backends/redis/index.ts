@@ -9,6 +9,7 @@ import { Inspector } from './inspection.ts'
 import { resolveRedisOptions, type RedisOptions, type ResolvedRedisOptions } from './options.ts'
 import { Producer } from './producer.ts'
 import { RedisQueue } from './queue.ts'
+import { JobStore } from './store.ts'
 
 export type { RedisOptions } from './options.ts'
 
@@ -53,8 +54,11 @@ class RedisBackend implements Backend {
       this.#producer.close()
       throw unavailable(context.queues[0]!.name, error)
     }
+    const stores: JobStore[] = []
     for (const settings of context.queues) {
-      const queue = new RedisQueue(settings, prefix, this.#producer, context)
+      const store = new JobStore(settings, prefix, this.#producer, stores)
+      stores.push(store)
+      const queue = new RedisQueue(store, context)
       this.#queues.set(settings.name, queue)
       this.#inspectors.set(settings.name, new Inspector(queue, lease))
     }
@@ -71,7 +75,7 @@ class RedisBackend implements Backend {
     const queue = this.#queues.get(name)!
     const consumer = new RedisConsumer({
       options: this.#options,
-      settings: queue.settings,
+      settings: queue.store.settings,
       connections: this.#connections,
       errors: this.#errors,
       log: this.#context!.log,

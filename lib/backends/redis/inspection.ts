@@ -1,8 +1,9 @@
 import type { DeadLetter, JobState, JobView } from '../../../types/job.ts'
 import { storedId } from './job-id.ts'
-import { answers, type RedisQueue } from './queue.ts'
+import type { RedisQueue } from './queue.ts'
 import { StoredJob } from './record.ts'
 import { CANCELLED, run } from './scripts.ts'
+import { answers, type JobStore } from './store.ts'
 
 /** Milliseconds that a unique key is held for a dead letter on its way back, should this process die meanwhile. */
 const REVIVAL = 10_000
@@ -12,17 +13,19 @@ const SCORES_PER_MILLISECOND = 0x1000
 /** The jobs of one queue, one by one. */
 export class Inspector {
   readonly #queue: RedisQueue
+  readonly #store: JobStore
   readonly #lease: number
 
   constructor (queue: RedisQueue, lease: number) {
     this.#queue = queue
+    this.#store = queue.store
     this.#lease = lease
   }
 
   async find (id: string): Promise<JobView | undefined> {
     const stored = storedId(id)
-    const { keys } = this.#queue.scripts
-    const [flat, completed, failed, delayed, active, prioritized, wait] = await this.#queue.command((client) => answers(client.multi()
+    const { keys } = this.#store.scripts
+    const [flat, completed, failed, delayed, active, prioritized, wait] = await this.#store.command((client) => answers(client.multi()
       .hgetall(this.#key(stored)).zscore(keys.completed!, stored).zscore(keys.failed!, stored).zscore(keys.delayed!, stored)
       .lpos(keys.active!, stored).zscore(keys.prioritized!, stored).lpos(keys.wait!, stored)))
     const job = new StoredJob(stored, flattened(flat))
@@ -32,41 +35,41 @@ export class Inspector {
     ]
     const state = states.find(([place]) => place !== null)?.[1]
     if (state === undefined) return undefined
-    return job.view(this.#queue.settings.name, state, delayed === null ? undefined : Math.floor(Number(delayed) / SCORES_PER_MILLISECOND))
+    return job.view(this.#store.settings.name, state, delayed === null ? undefined : Math.floor(Number(delayed) / SCORES_PER_MILLISECOND))
   }
 
   async listDead (limit: number): Promise<DeadLetter[]> {
     if (limit === 0) return []
-    const ids = await this.#queue.command((client) => client.zrange(this.#queue.scripts.keys.failed!, 0, limit - 1))
-    const hashes = await this.#queue.command((client) => {
+    const ids = await this.#store.command((client) => client.zrange(this.#store.scripts.keys.failed!, 0, limit - 1))
+    const hashes = await this.#store.command((client) => {
       const transaction = client.multi()
       for (const id of ids) transaction.hgetall(this.#key(id))
       return answers(transaction)
     })
     return ids.map((id, index) => new StoredJob(id, flattened(hashes[index])))
       .filter(({ exists }) => exists)
-      .map((job) => job.deadLetter(this.#queue.settings.name))
+      .map((job) => job.deadLetter(this.#store.settings.name))
   }
 
   async retry (id: string): Promise<boolean> {
     const stored = storedId(id)
-    const { scripts } = this.#queue
+    const { scripts } = this.#store
     const { keys } = scripts
-    return this.#queue.command(async (client, bull) => {
+    return this.#store.command(async (client, bull) => {
       const uniqueKey = await client.hget(this.#key(stored), 'deid')
       const holder = `${keys.de}:${uniqueKey ?? ''}`
-      const revived = await run(bull, 'jobsRevive', [this.#key(stored), keys.failed!, holder, stored, uniqueKey === null ? 0 : 1, Date.now(), REVIVAL])
+      const revived = await run(bull, 'jobsRevive', [this.#key(stored), keys.failed!, holder], [stored, uniqueKey === null ? 0 : 1, Date.now(), REVIVAL])
       if (revived !== 1) return false
       await scripts.retryFinishedJob({ id: stored, opts: {} } as never, 'failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
-      if (uniqueKey !== null) await run(bull, 'jobsRetakeKey', [holder, stored])
+      if (uniqueKey !== null) await run(bull, 'jobsRetakeKey', [holder], [stored])
       return true
     })
   }
 
   async remove (id: string): Promise<boolean> {
     const stored = storedId(id)
-    const { scripts } = this.#queue
-    return this.#queue.command(async (client) => {
+    const { scripts } = this.#store
+    return this.#store.command(async (client) => {
       if (await client.zrem(scripts.keys.failed!, stored) === 0) return false
       await scripts.remove(stored, false)
       return true
@@ -76,11 +79,11 @@ export class Inspector {
   /** The job is taken as by a worker and completed: BullMQ does the rest. */
   async cancel (id: string): Promise<boolean> {
     const stored = storedId(id)
-    const { scripts, settings: { history } } = this.#queue
+    const { scripts, settings: { history } } = this.#store
     const { keys } = scripts
     const token = `cancel:${stored}`
-    return this.#queue.command(async (_client, bull) => {
-      const taken = await run(bull, 'jobsTakeBack', [keys.prioritized!, keys.delayed!, keys.wait!, keys.active!, this.#key(stored), stored, token, this.#lease])
+    return this.#store.command(async (_client, bull) => {
+      const taken = await run(bull, 'jobsTakeBack', [keys.prioritized!, keys.delayed!, keys.wait!, keys.active!, this.#key(stored)], [stored, token, this.#lease])
       if (taken !== 1) return false
       await scripts.moveToCompleted({ id: stored, opts: { attempts: 0 } } as never, JSON.parse(CANCELLED), { count: history }, token, false)
       this.#queue.roomMayCome()
@@ -89,7 +92,7 @@ export class Inspector {
   }
 
   #key (stored: string): string {
-    return this.#queue.scripts.toKey(stored)
+    return this.#store.scripts.toKey(stored)
   }
 }
 

@@ -29,6 +29,8 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
 
   /** BullMQ goes on fetching when it is paused while it waits for a job. */
   protected override async moveToActive (token: string, name?: string): Promise<Job> {
+    // Until the connection is there, a pause may come.
+    await this.backend.client
     if (this.#takesNone) {
       // Its wake-up was taken for this.
       await this.backend.wakeWorkers()

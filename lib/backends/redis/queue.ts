@@ -1,72 +1,52 @@
-import type { RedisQueueBackend } from 'bullmq'
-import type { BackendContext, EnqueueResult, QueueSettings, QueueStats } from '../../../types/backend.ts'
+import type { BackendContext, EnqueueResult, QueueStats } from '../../../types/backend.ts'
 import type { JobEnvelope } from '../../../types/job.ts'
-import { encodePayload } from '../../envelope.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
 import { WaitingProducers, type Results } from '../waiting-producers.ts'
-import { unavailable } from './errors.ts'
-import { jobId, storedId } from './job-id.ts'
-import type { Client } from './connections.ts'
-import type { JobJson, Producer, RedisClient } from './producer.ts'
-import { storedOptions } from './record.ts'
+import type { JobJson } from './producer.ts'
 import { Room, type Taken } from './room.ts'
-import { CANCELLED, run } from './scripts.ts'
+import type { JobStore } from './store.ts'
 
 /** Milliseconds between two looks for room while somebody waits for it; the fewer when this process takes jobs meanwhile. */
 const LOOK_INTERVAL = 100
 const MIN_LOOK_INTERVAL = 2
 
+interface Batch {
+  readonly jobs: readonly JobEnvelope[]
+  /** As they will be stored: a payload may change while its enqueue waits. */
+  readonly records: readonly JobJson[]
+  readonly signal: AbortSignal | undefined
+}
+
 /** One queue as its producers see it. */
 export class RedisQueue {
-  readonly settings: QueueSettings
-  readonly scripts: RedisQueueBackend
-  readonly #producer: Producer
+  readonly store: JobStore
   readonly #context: BackendContext
   readonly #room: Room
   readonly #waiting: WaitingProducers<readonly JobEnvelope[]>
-  /** What those that wait will store: a payload may change meanwhile. */
-  readonly #records = new WeakMap<readonly JobEnvelope[], JobJson[]>()
+  /** Of those that wait. */
+  readonly #batches = new WeakMap<readonly JobEnvelope[], Batch>()
   #looking = false
   #lookSoon: (() => void) | undefined
   #stats: Promise<QueueStats> | undefined
 
-  constructor (settings: QueueSettings, prefix: string, producer: Producer, context: BackendContext) {
-    this.settings = settings
-    this.#producer = producer
+  constructor (store: JobStore, context: BackendContext) {
+    this.store = store
     this.#context = context
-    this.scripts = producer.scripts(settings.name, prefix)
-    this.#room = new Room(settings.capacity, () => this.command((client) => this.#depth(client)))
+    this.#room = new Room(store.settings.capacity, () => store.depth())
     this.#waiting = new WaitingProducers(
       context.clock,
-      () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`),
+      () => this.#fullError(` and no room came within ${store.settings.enqueueTimeout} ms`),
       () => this.roomMayCome()
     )
   }
 
-  /** Runs what needs the connection; whatever fails is FST_JOBS_BACKEND_UNAVAILABLE. */
-  async command<T> (ask: (client: Client, bull: RedisClient) => Promise<T>): Promise<T> {
-    if (!this.#producer.live) await this.#producer.whenLive(this.settings.name)
-    try {
-      return await ask(this.#producer.client, this.#producer.bull)
-    } catch (error) {
-      throw unavailable(this.settings.name, error)
-    }
-  }
-
   async enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
-    const records = jobs.map((job) => this.#encode(job))
-    const taken = this.#waiting.size === 0 ? this.#room.take(jobs.length) : undefined
-    if (taken !== undefined) return this.#store(jobs, records, taken)
-    if (this.settings.fullMode === 'wait') return this.#wait(jobs, records, signal)
+    const batch = { jobs, records: jobs.map((job) => this.store.encode(job)), signal }
+    const results = this.#waiting.size === 0 ? await this.#storeIfRoom(batch) : undefined
+    if (results !== undefined) return results
+    if (this.store.settings.fullMode === 'wait') return this.#wait(batch)
     await this.#room.recount()
-    const room = this.#room.take(jobs.length)
-    if (room !== undefined) return this.#store(jobs, records, room)
-    const duplicates = await this.#duplicates(jobs)
-    if (duplicates !== undefined) return duplicates
-    if (this.settings.fullMode === 'reject') throw this.#fullError('')
-    const results: EnqueueResult[] = []
-    for (const [index, job] of jobs.entries()) results.push(await this.#storeOrDrop(job, records[index]!))
-    return results
+    return await this.#storeIfRoom(batch) ?? await this.store.duplicates(jobs) ?? this.#overflow(batch)
   }
 
   /** Jobs were taken, or somebody gave up waiting: those that wait may fit now. */
@@ -80,90 +60,54 @@ export class RedisQueue {
 
   /** Those who ask at the same time share an answer. */
   stats (): Promise<QueueStats> {
-    return (this.#stats ??= this.#askStats().finally(() => { this.#stats = undefined }))
+    return (this.#stats ??= this.store.stats().finally(() => { this.#stats = undefined }))
   }
 
-  async #askStats (): Promise<QueueStats> {
-    const { keys } = this.scripts
-    const [wait, prioritized, delayed, active, dead] = await this.command((client) => counts(
-      client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!)
-    ))
-    return { waiting: wait! + prioritized!, delayed: delayed!, active: active!, dead: dead! }
+  /** Undefined when there is no room for all of them. */
+  async #storeIfRoom (batch: Batch): Promise<Results | undefined> {
+    const taken = this.#room.take(batch.jobs.length)
+    return taken && await this.#store(batch, taken)
   }
 
-  async #depth (client: Client): Promise<number> {
-    const { keys } = this.scripts
-    const [wait, prioritized, delayed] = await counts(client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!))
-    return wait! + prioritized! + delayed!
-  }
-
-  #encode (job: JobEnvelope): JobJson {
-    const opts = storedOptions(job)
-    return {
-      id: storedId(job.id),
-      name: job.name,
-      data: encodePayload(`job '${job.name}'`, job.payload, this.settings.maxPayloadBytes),
-      opts,
-      timestamp: job.enqueuedAt,
-      deduplicationId: job.options?.uniqueKey
-    } as JobJson
-  }
-
-  async #store (jobs: readonly JobEnvelope[], records: readonly JobJson[], taken: Taken): Promise<Results> {
+  /** The same, in room that is taken already. */
+  async #store ({ jobs, records }: Batch, taken: Taken): Promise<Results | undefined> {
     let stored = 0
     try {
-      const results = await this.command((_client, bull) => jobs.length === 1 && !jobs[0]!.options?.givenId
-        ? this.#addOne(bull, jobs[0]!, records[0]!)
-        : this.#addAll(bull, jobs, records))
-      for (const { status } of results) if (status === 'enqueued') stored++
+      const results = await this.store.add(jobs, records, taken.guarded)
+      if (results !== undefined) {
+        for (const { status } of results) if (status === 'enqueued') stored++
+      }
       return results
     } finally {
       this.#room.giveBack(taken, jobs.length - stored)
     }
   }
 
-  async #addOne (bull: RedisClient, job: JobEnvelope, record: JobJson): Promise<Results> {
-    return [resultOf(job, record, await this.scripts.addJobToTransaction(bull, record, record.id))]
+  #overflow ({ jobs, records, signal }: Batch): Promise<Results> {
+    if (this.store.settings.fullMode === 'reject') throw this.#fullError('')
+    return Promise.all(jobs.map((job, index) => this.#storeOrDrop({ jobs: [job], records: [records[index]!], signal })))
   }
 
-  /** All or none, and who had an id before is known. */
-  async #addAll (bull: RedisClient, jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results> {
-    const transaction = bull.multi()
-    for (const [index, record] of records.entries()) {
-      if (jobs[index]!.options?.givenId) this.#claimId(transaction, record.id)
-      this.scripts.addJobToTransaction(transaction, record, record.id)
-    }
-    const replies = await answers(transaction)
-    let at = 0
-    return jobs.map((job, index) => {
-      const known = job.options?.givenId === true && replies[at++] === 1
-      const held = String(replies[at++])
-      return known ? { id: jobId(held), status: 'duplicate' } : resultOf(job, records[index]!, held)
-    })
-  }
-
-  #claimId (client: Parameters<typeof run>[0], id: string): Promise<unknown> {
-    return run(client, 'jobsClaimId', [this.scripts.toKey(id), this.scripts.keys.completed!, id, CANCELLED])
-  }
-
-  async #storeOrDrop (job: JobEnvelope, record: JobJson): Promise<EnqueueResult> {
-    const taken = this.#room.take(1)
-    const [result] = taken === undefined ? await this.#duplicates([job]) ?? [] : await this.#store([job], [record], taken)
+  async #storeOrDrop (batch: Batch): Promise<EnqueueResult> {
+    const [result] = await this.#storeIfRoom(batch) ?? await this.store.duplicates(batch.jobs) ?? []
     if (result !== undefined) return result
-    this.#context.onDrop(this.settings.name, job)
-    return { id: job.id, status: 'dropped' }
+    const [job] = batch.jobs
+    this.#context.onDrop(this.store.settings.name, job!)
+    return { id: job!.id, status: 'dropped' }
   }
 
-  async #wait (jobs: readonly JobEnvelope[], records: JobJson[], signal: AbortSignal | undefined): Promise<Results> {
-    if (jobs.length > this.settings.capacity) throw this.#fullError(` for ${jobs.length} jobs at once, ever`)
-    if (this.#context.stopping.aborted) {
+  async #wait (batch: Batch): Promise<Results> {
+    const { jobs, signal } = batch
+    if (jobs.length > this.store.settings.capacity) throw this.#fullError(` for ${jobs.length} jobs at once, ever`)
+    const { stopping } = this.#context
+    if (stopping.aborted) {
       await this.#room.recount()
-      const taken = this.#room.take(jobs.length)
-      if (taken === undefined) throw this.#context.stopping.reason
-      return this.#store(jobs, records, taken)
+      const results = await this.#storeIfRoom(batch)
+      if (results === undefined) throw stopping.reason
+      return results
     }
-    this.#records.set(jobs, records)
-    const results = this.#waiting.wait(jobs, this.settings.enqueueTimeout, signal)
+    this.#batches.set(jobs, batch)
+    const results = this.#waiting.wait(jobs, this.store.settings.enqueueTimeout, signal)
     this.#look()
     return results
   }
@@ -189,13 +133,18 @@ export class RedisQueue {
     for (let jobs = this.#waiting.firstJobs; jobs !== undefined; jobs = this.#waiting.firstJobs) {
       const taken = this.#room.take(jobs.length)
       if (taken !== undefined) {
-        this.#waiting.admitFirst(this.#store(jobs, this.#records.get(jobs)!, taken))
+        this.#waiting.admitFirst(this.#storeOrWait(this.#batches.get(jobs)!, taken))
         continue
       }
-      const duplicates = await this.#duplicates(jobs)
+      const duplicates = await this.store.duplicates(jobs)
       if (duplicates === undefined) return
       if (this.#waiting.firstJobs === jobs) this.#waiting.admitFirst(duplicates)
     }
+  }
+
+  // Another process may have been faster.
+  async #storeOrWait (batch: Batch, taken: Taken): Promise<Results> {
+    return await this.#store(batch, taken) ?? this.#wait(batch)
   }
 
   #pause (): Promise<void> {
@@ -213,41 +162,7 @@ export class RedisQueue {
     })
   }
 
-  /** What to answer when every one of these jobs is a duplicate: those take no room. */
-  async #duplicates (jobs: readonly JobEnvelope[]): Promise<Results | undefined> {
-    if (!jobs.every(({ options }) => options?.givenId === true || options?.uniqueKey !== undefined)) return undefined
-    return this.command(async (client, bull) => {
-      const holders = await Promise.all(jobs.map((job) => this.#holder(client, bull, job)))
-      return holders.every((holder) => holder !== undefined) ? holders.map((id) => ({ id, status: 'duplicate' })) : undefined
-    })
-  }
-
-  async #holder (client: Client, bull: RedisClient, { id, options }: JobEnvelope): Promise<string | undefined> {
-    const holder = options?.uniqueKey === undefined ? null : await client.get(`${this.scripts.keys.de}:${options.uniqueKey}`)
-    if (holder !== null) return jobId(holder)
-    return options?.givenId === true && await this.#claimId(bull, storedId(id)) === 1 ? id : undefined
-  }
-
   #fullError (detail: string): Error {
-    return retryLater(new QueueFullError(this.settings.name, this.settings.capacity, detail))
+    return retryLater(new QueueFullError(this.store.settings.name, this.store.settings.capacity, detail))
   }
-}
-
-function resultOf (job: JobEnvelope, record: JobJson, held: string): EnqueueResult {
-  return held === record.id ? { id: job.id, status: 'enqueued' } : { id: jobId(held), status: 'duplicate' }
-}
-
-interface Transaction { exec (): Promise<[Error | null, unknown][] | null> }
-
-/** The replies of a transaction; throws the first error among them. */
-export async function answers (transaction: Transaction): Promise<unknown[]> {
-  const replies = await transaction.exec()
-  return (replies ?? []).map(([error, reply]) => {
-    if (error) throw error
-    return reply
-  })
-}
-
-async function counts (transaction: Transaction): Promise<number[]> {
-  return await answers(transaction) as number[]
 }

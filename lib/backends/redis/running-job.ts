@@ -5,7 +5,7 @@ import { serializeError, toError } from '../../errors.ts'
 import { RedisDelivery } from './delivery.ts'
 import type { FetchingBackend } from './fetching.ts'
 import type { StoredJob } from './record.ts'
-import { CANCELLED, run } from './scripts.ts'
+import { CANCELLED, run, type ScriptName } from './scripts.ts'
 
 /** Stack traces kept of a job's failed attempts. */
 const STACKS = 5
@@ -86,14 +86,14 @@ export class RunningJob extends Job {
   #keepKey (token: string): void {
     const { uniqueFor, uniqueKey } = this.#record
     if (uniqueFor <= 0 || uniqueKey === undefined) return
-    this.#command('jobsKeepKey', [`${this.toKey(this.id!)}:lock`, `${this.toKey('de')}:${uniqueKey}`, token, this.id!, Math.ceil(uniqueFor)])
+    this.#command('jobsKeepKey', [`${this.toKey(this.id!)}:lock`, `${this.toKey('de')}:${uniqueKey}`], [token, this.id!, Math.ceil(uniqueFor)])
   }
 
   #retakeKey (): void {
-    this.#command('jobsRetakeKey', [`${this.toKey('de')}:${this.#record.uniqueKey}`, this.id!])
+    this.#command('jobsRetakeKey', [`${this.toKey('de')}:${this.#record.uniqueKey}`], [this.id!])
   }
 
-  #command (name: Parameters<typeof run>[1], args: (string | number)[]): void {
-    this.backend.client.then((client) => run(client, name, args)).catch((error: unknown) => this.queue.emit('error', error))
+  #command (name: ScriptName, keys: string[], args: (string | number)[]): void {
+    this.backend.client.then((client) => run(client, name, keys, args)).catch((error: unknown) => this.queue.emit('error', error))
   }
 }

@@ -1,14 +1,40 @@
 /** What a cancelled job's `returnvalue` is: tools show it as completed, not as a failure. */
 export const CANCELLED = '{"outcome":"cancelled"}'
 
-/** 1 when a job has this id, 0 when it is free; a job that was cancelled gives its id to the next one. */
+/**
+ * A mark where a job would be stored keeps BullMQ from storing it there, as any job of that id does: this is how an
+ * enqueue is called off inside the transaction that BullMQ's own script is part of. The last command removes the mark.
+ */
+const MARK = 'refused'
+
+/** 1 when a job has this id, in whatever queue, 0 when it is free; a job that was cancelled gives its id to the next one. */
 const claimId = `
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local job = redis.call('HMGET', KEYS[1], 'returnvalue', 'finishedOn')
-if job[1] ~= ARGV[2] or not job[2] then return 1 end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('DEL', KEYS[1], KEYS[1] .. ':logs')
-return 0`
+local known = 0
+for i = 1, #KEYS, 2 do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    local job = redis.call('HMGET', KEYS[i], 'returnvalue', 'finishedOn')
+    if job[1] == ARGV[2] and job[2] then
+      redis.call('ZREM', KEYS[i + 1], ARGV[1])
+      redis.call('DEL', KEYS[i], KEYS[i] .. ':logs')
+    else
+      known = 1
+    end
+  end
+end
+if known == 1 then redis.call('HSETNX', KEYS[1], '${MARK}', 1) end
+return known`
+
+/** 1 when there is no room for so many jobs, which are then kept out. */
+const guard = `
+local depth = redis.call('LLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]) + redis.call('ZCARD', KEYS[3])
+if depth + #KEYS - 3 <= tonumber(ARGV[1]) then return 0 end
+for i = 4, #KEYS do redis.call('HSETNX', KEYS[i], '${MARK}', 1) end
+return 1`
+
+const unmark = `
+for _, key in ipairs(KEYS) do
+  if redis.call('HDEL', key, '${MARK}') == 1 and redis.call('HEXISTS', key, 'name') == 0 then redis.call('DEL', key) end
+end`
 
 /** Takes a waiting job as a worker would: 1, or 0 when it does not wait. */
 const takeBack = `
@@ -39,20 +65,22 @@ local holder = redis.call('GET', KEYS[1])
 if not holder then redis.call('SET', KEYS[1], ARGV[1]) elseif holder == ARGV[1] then redis.call('PERSIST', KEYS[1]) end`
 
 const scripts = {
-  jobsClaimId: { keys: 2, lua: claimId },
-  jobsTakeBack: { keys: 5, lua: takeBack },
-  jobsRevive: { keys: 3, lua: revive },
-  jobsKeepKey: { keys: 2, lua: keepKey },
-  jobsRetakeKey: { keys: 1, lua: retakeKey }
+  jobsClaimId: claimId,
+  jobsGuard: guard,
+  jobsUnmark: unmark,
+  jobsTakeBack: takeBack,
+  jobsRevive: revive,
+  jobsKeepKey: keepKey,
+  jobsRetakeKey: retakeKey
 }
 
 export type ScriptName = keyof typeof scripts
 
-export function defineScripts (client: { defineCommand (name: string, definition: { numberOfKeys: number, lua: string }): void }): void {
-  for (const [name, { keys, lua }] of Object.entries(scripts)) client.defineCommand(name, { numberOfKeys: keys, lua })
+export function defineScripts (client: { defineCommand (name: string, definition: { lua: string }): void }): void {
+  for (const [name, lua] of Object.entries(scripts)) client.defineCommand(name, { lua })
 }
 
-/** `client`: a connection, or a transaction that collects commands. */
-export function run (client: { runCommand (name: string, args: unknown[]): unknown }, name: ScriptName, args: (string | number)[]): Promise<unknown> {
-  return client.runCommand(name, args) as Promise<unknown>
+/** `client`: a connection with BullMQ's `runCommand`, or a transaction that collects commands. */
+export function run (client: { runCommand (name: string, args: unknown[]): unknown }, name: ScriptName, keys: string[], args: (string | number)[] = []): Promise<unknown> {
+  return client.runCommand(name, [keys.length, ...keys, ...args]) as Promise<unknown>
 }

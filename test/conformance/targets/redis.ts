@@ -11,7 +11,20 @@ export function connect (space: string): Backend {
 }
 
 export async function remove (space: string): Promise<void> {
+  await withClient((client) => removeKeys(client, space))
+}
+
+// Nobody listens there.
+export function unreachable (): Backend {
+  return redis({ url: 'redis://127.0.0.1:1', connectTimeout: 500 })
+}
+
+export async function corrupt (space: string, queue: string, id: string): Promise<void> {
+  await withClient((client) => client.hset(`${space}:${queue}:${id}`, 'data', '{"half'))
+}
+
+async function withClient (use: (client: Redis) => Promise<unknown>): Promise<void> {
   const client = new Redis(url)
-  await removeKeys(client, space)
+  await use(client)
   client.disconnect()
 }
