@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import type { Clock } from '../types/backend.ts'
 import { KeepAlive } from './keep-alive.ts'
 import type { Queue } from './queue.ts'
 
@@ -14,14 +15,20 @@ interface Waiter extends Quiet {
   readonly reject: (reason: unknown) => void
 }
 
+/** Milliseconds. */
+const RECHECK_INTERVAL = 50
+
 /** Those who wait until nothing waits or runs. */
 export class Idle {
+  readonly #clock: Clock
   readonly #queues: () => readonly Queue[]
   #waiters: Waiter[] = []
   #released = false
+  #recheck: unknown
   readonly #keepAlive = new KeepAlive()
 
-  constructor (queues: () => readonly Queue[]) {
+  constructor (clock: Clock, queues: () => readonly Queue[]) {
+    this.#clock = clock
     this.#queues = queues
   }
 
@@ -49,13 +56,23 @@ export class Idle {
 
   async #check (): Promise<void> {
     const quiet = await this.#quiet()
-    if (quiet.length === 0) return
+    if (quiet.length === 0) return this.#checkLater()
     // Hooks that were told in this turn may enqueue.
     await setImmediate()
     const released = (await this.#quiet()).filter((waiter) => quiet.includes(waiter))
     this.#waiters = this.#waiters.filter((waiter) => !released.includes(waiter))
     this.#letGo()
     for (const { resolve } of released) resolve()
+    this.#checkLater()
+  }
+
+  // Nobody tells what other processes do, nor when the outcome of the last job here is stored.
+  #checkLater (): void {
+    if (this.#waiters.length === 0 || !this.#queues().some(({ backend }) => backend.capabilities.durable)) return
+    this.#recheck ??= this.#clock.setTimeout(() => {
+      this.#recheck = undefined
+      this.check()
+    }, RECHECK_INTERVAL)
   }
 
   /** Those who have nothing to wait for at the moment. */

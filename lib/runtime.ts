@@ -48,7 +48,7 @@ export class Runtime {
     this.hooks = new Hooks(instance)
     const compiler = new PayloadCompiler(options.ajv)
     this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
-    this.idle = new Idle(() => this.queues)
+    this.idle = new Idle(options.clock, () => this.queues)
     this.inspection = new Inspection(this)
     this.scheduler = new Scheduler(options.clock, instance.log)
     const createScope = (): AwilixContainer => instance.diContainer.createScope()

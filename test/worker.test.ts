@@ -1,5 +1,5 @@
 import t from 'tap'
-import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
+import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { leased } from './helpers/durable.ts'
 import { parseExposition } from './helpers/prometheus.ts'
@@ -149,4 +149,24 @@ t.test('idle and drainQueued end when nothing but jobs of another version was le
     await app.close()
     t.equal((await app.jobs.status()).queueDepth, 0, shutdown.mode)
   }
+})
+
+t.test('idle waits for what other processes do', async (t) => {
+  const clock = new ManualClock()
+  const { backend } = leased()
+  const { stats } = backend
+  let elsewhere = 1
+  backend.stats = async (queue) => ({ ...await stats.call(backend, queue), active: elsewhere })
+  const app = await buildApp(t, { backend, clock })
+  app.jobs.define('work', async () => {})
+  await app.ready()
+  await app.jobs.enqueue('work', {})
+  const idle = app.jobs.idle()
+  for (let look = 0; look < 3; look++) {
+    await clock.advance(50)
+    t.equal(await now(idle), 'pending')
+  }
+  elsewhere = 0
+  await clock.advance(50)
+  t.equal(await now(idle), undefined)
 })
