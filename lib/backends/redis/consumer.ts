@@ -72,16 +72,20 @@ export class RedisConsumer implements Consumer {
   }
 
   async #stop (): Promise<void> {
+    const { options: { commandTimeout }, settings: { name }, log } = this.#context
+    // Ends BullMQ's search for lost jobs, whose timer close() leaves running.
+    this.pause()
     const closed = this.#worker.close()
     await Promise.race([closed, this.#worker.delivered()])
-    const { options: { commandTimeout }, settings: { name }, log } = this.#context
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<'late'>((resolve) => { timer = setTimeout(resolve, commandTimeout, 'late') })
-    if (await Promise.race([closed, late]) === 'late') log.warn({ queue: name, backend: 'redis' }, 'Redis does not answer: jobs that ended while it was away will run again')
+    if (await Promise.race([closed, late]) === 'late') {
+      log.warn({ queue: name, backend: 'redis' }, 'Redis does not answer: jobs whose end could not be stored will run again')
+      this.#worker.abandon()
+    }
     clearTimeout(timer)
     clearInterval(this.#leases)
     for (const client of this.#clients) client.disconnect()
-    await closed
   }
 
   #renewed (ids: readonly string[]): void {

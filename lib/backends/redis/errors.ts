@@ -8,8 +8,8 @@ export function unavailable (queue: string, error: unknown): Error {
 
 /** ioredis hangs the failed command with all its arguments on an error: a payload, or the password of AUTH. */
 export function withoutCommand (thrown: unknown): Error {
-  const error = toError(thrown) as Error & { command?: unknown, previousErrors?: unknown[] }
-  if ('command' in error) delete error.command
-  error.previousErrors?.forEach(withoutCommand)
+  const error = toError(thrown) as Error & { command?: unknown, previousErrors?: unknown }
+  // Those of a transaction's commands; its own message says that they failed.
+  for (const property of ['command', 'previousErrors'] as const) if (property in error) delete error[property]
   return error
 }

@@ -23,6 +23,11 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
     if (this.jobs.size > 0) await new Promise<void>((resolve) => { this.#onDelivered = resolve })
   }
 
+  /** Ends what would keep the process alive while the worker cannot be closed. */
+  abandon (): void {
+    this.lockManager.close()
+  }
+
   protected override createJob (_json: JobJson, id: string): RunningJob {
     return new RunningJob(this as never, id, this.backend.takeRecord(id))
   }

@@ -55,7 +55,7 @@ export function resolveRedisOptions (options: RedisOptions): ResolvedRedisOption
   checkOptions(options, subject)
   const { url, connection = {} } = options
   if (url !== undefined && options.connection !== undefined) throw new InvalidOptionsError(`${subject}: give 'url' or 'connection', not both`)
-  if ((isCluster(connection) ? connection.options.keyPrefix : settingsOf(connection).keyPrefix) !== undefined) {
+  if ((settingsOf(connection).keyPrefix ?? '') !== '') {
     throw new InvalidOptionsError(`${subject}: option 'connection.keyPrefix' is not supported; use 'prefix'`)
   }
   return {
@@ -77,7 +77,7 @@ export function isClient (connection: object): connection is Redis | Cluster {
   return 'duplicate' in connection
 }
 
-function settingsOf (connection: IORedisOptions | Redis): IORedisOptions {
+function settingsOf (connection: IORedisOptions | Redis | Cluster): { keyPrefix?: string } {
   return isClient(connection) ? connection.options : connection
 }
 

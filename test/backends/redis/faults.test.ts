@@ -1,0 +1,204 @@
+import { setTimeout } from 'node:timers/promises'
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
+import { buildApp, deferred, logTo } from '../../helpers/app.ts'
+import { until } from '../../helpers/outbox.ts'
+import { freePort, privateRedis, redisSpace } from '../../helpers/redis.ts'
+import { TcpProxy } from '../../helpers/tcp-proxy.ts'
+
+const UNAVAILABLE = { code: 'FST_JOBS_BACKEND_UNAVAILABLE', statusCode: 503 }
+const SECRET = 'hunter2'
+
+/** An app on Redis with short leases and bounds, whose handlers tell what they ran. */
+async function appOn (t: Parameters<typeof buildApp>[0], options: RedisOptions, lines: any[] = [], works = true) {
+  const app = await buildApp(t, {
+    backend: redis({ lease: 1000, commandTimeout: 500, connectTimeout: 2000, ...options }),
+    retry: { attempts: 2, backoff: { type: 'fixed', delay: 50, jitter: 0 } },
+    shutdown: { timeout: 3000 }
+  }, logTo(lines, 'debug'))
+  const ran: unknown[] = []
+  app.jobs.define('work', async (payload) => { ran.push(payload) })
+  if (!works) app.jobs.pause()
+  await app.ready()
+  return { app, ran }
+}
+
+t.test('opening fails within connectTimeout where nobody listens, and says where that is, without the password', async (t) => {
+  const port = await freePort()
+  const lines: any[] = []
+  const before = performance.now()
+  const error: Error & { cause?: Error } = await appOn(t, { url: `redis://somebody:${SECRET}@127.0.0.1:${port}`, connectTimeout: 300 }, lines).then(() => t.fail(), (error) => error)
+  t.match(error, UNAVAILABLE)
+  t.match(error.cause!.message, new RegExp(`127\\.0\\.0\\.1:${port} within 300 ms: .*ECONNREFUSED`))
+  t.ok(performance.now() - before < 2000)
+  t.notMatch(JSON.stringify(lines) + error.stack + error.cause!.stack, SECRET)
+})
+
+t.test('opening fails within connectTimeout where nobody answers', async (t) => {
+  const space = await redisSpace(t)
+  if (space === undefined) return
+  const proxy = await TcpProxy.to(t, Number(new URL(space.url).port))
+  proxy.swallow()
+  await t.rejects(appOn(t, { connection: { host: '127.0.0.1', port: proxy.port }, connectTimeout: 300 }), UNAVAILABLE)
+})
+
+t.test('a refused password fails the opening and is told to nobody', async (t) => {
+  const server = await privateRedis(t, '--requirepass', 'another')
+  if (server === undefined) return
+  const lines: any[] = []
+  const error: Error & { cause?: Error } = await appOn(t, { url: `redis://:${SECRET}@127.0.0.1:${server.port}`, connectTimeout: 500 }, lines).then(() => t.fail(), (error) => error)
+  t.match(error, UNAVAILABLE)
+  t.match(error.cause!.message, /WRONGPASS/)
+  t.ok(lines.some(({ backend }) => backend === 'redis'))
+  t.notMatch(JSON.stringify(lines) + error.stack + error.cause!.stack, SECRET)
+})
+
+t.test('while Redis is away enqueues and stats fail within a bound, consumers are back within a second or so, and nothing is lost', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const lines: any[] = []
+  const { app, ran } = await appOn(t, { url: server.url }, lines)
+  const begun = deferred()
+  const end = deferred()
+  app.jobs.addHook('onStart', ({ payload }) => { if (payload === 'held') begun.resolve() })
+  app.jobs.addHook('onSuccess', () => end.promise)
+  await app.jobs.enqueue('work', 'held')
+  await app.jobs.enqueue('work', 'late', { delay: 500 })
+  await begun.promise
+  await server.stop()
+  const before = performance.now()
+  await t.rejects(app.jobs.enqueue('work', 'refused'), UNAVAILABLE)
+  await t.rejects(app.jobs.enqueue('work', 'refused', { id: 'refused' }), UNAVAILABLE)
+  await t.rejects(app.jobs.enqueueMany([{ job: 'work', payload: 'refused' }, { job: 'work', payload: 'refused' }]), UNAVAILABLE)
+  await t.rejects(app.jobs.status(), UNAVAILABLE)
+  await t.rejects(app.jobs.get('refused'), UNAVAILABLE)
+  t.ok(performance.now() - before < 5000)
+  t.equal((await app.inject('/health/ready')).statusCode, 503)
+  const trouble = lines.filter(({ msg }) => /trouble with Redis/.test(msg))
+  t.ok(trouble.length > 0 && trouble.length < 10, `${trouble.length} lines`)
+  await server.start()
+  const restarted = performance.now()
+  await until(async () => (await app.inject('/health/ready')).statusCode === 200)
+  await app.jobs.enqueue('work', 'after')
+  await until(() => ran.includes('after') && ran.includes('late'))
+  t.ok(performance.now() - restarted < 3000, `after ${performance.now() - restarted} ms`)
+  end.resolve()
+  t.notOk(ran.includes('refused'))
+})
+
+t.test('a job that ends while Redis is away is stored as ended afterwards, and does not run again', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const { app } = await appOn(t, { url: server.url, lease: 20_000 }, [], false)
+  const begun = deferred()
+  const end = deferred()
+  let runs = 0
+  const other = await buildApp(t, { backend: redis({ url: server.url, lease: 20_000, commandTimeout: 500 }) })
+  other.jobs.define('work', async () => {
+    runs++
+    begun.resolve()
+    await end.promise
+  })
+  await other.ready()
+  const { id } = await app.jobs.enqueue('work', 'once')
+  await begun.promise
+  await server.stop()
+  end.resolve()
+  await setTimeout(100)
+  await server.start()
+  await until(async () => (await app.jobs.get(id).catch(() => undefined))?.state === 'succeeded')
+  t.equal(runs, 1)
+})
+
+t.test('stopping does not hang while Redis is away', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const { app } = await appOn(t, { url: server.url })
+  await app.jobs.enqueue('work', 1)
+  await server.stop()
+  const before = performance.now()
+  await app.close()
+  t.ok(performance.now() - before < 2500, `it took ${performance.now() - before} ms`)
+})
+
+t.test('a connection that went silent fails its commands, is made anew, and consumers notice it', async (t) => {
+  const space = await redisSpace(t)
+  if (space === undefined) return
+  const proxy = await TcpProxy.to(t, Number(new URL(space.url).port))
+  const { app, ran } = await appOn(t, { connection: { host: '127.0.0.1', port: proxy.port }, prefix: space.prefix })
+  await app.jobs.enqueue('work', 1)
+  await until(() => ran.length === 1)
+  proxy.swallow()
+  const before = performance.now()
+  await t.rejects(app.jobs.enqueue('work', 2), UNAVAILABLE)
+  await t.rejects(app.jobs.enqueue('work', 2), UNAVAILABLE)
+  t.ok(performance.now() - before < 4000, `it took ${performance.now() - before} ms`)
+  proxy.pass()
+  await until(() => app.jobs.enqueue('work', 3).then(() => true, () => false))
+  await until(() => ran.includes(3), 20_000)
+})
+
+t.test('connections that are reset are made anew at once', async (t) => {
+  const space = await redisSpace(t)
+  if (space === undefined) return
+  const proxy = await TcpProxy.to(t, Number(new URL(space.url).port))
+  const { app, ran } = await appOn(t, { connection: { host: '127.0.0.1', port: proxy.port }, prefix: space.prefix })
+  proxy.reset()
+  await until(() => app.jobs.enqueue('work', 1, { id: 'job-1' }).then(() => true, () => false))
+  await until(() => ran.length === 1)
+})
+
+t.test('the signal of a job aborts when its lease was lost, and what it comes to is refused', async (t) => {
+  const space = await redisSpace(t)
+  if (space === undefined) return
+  const lines: any[] = []
+  const { app } = await appOn(t, { url: space.url, prefix: space.prefix }, lines, false)
+  const aborted = deferred<Error>()
+  const other = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 1000 }) }, logTo(lines, 'warn'))
+  let runs = 0
+  other.jobs.define('work', async (_payload, { signal }) => {
+    if (++runs > 1) return
+    await space.client.set(`${space.prefix}:default:job-1:lock`, 'another worker', 'PX', 3000)
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    aborted.resolve(signal.reason)
+  })
+  await other.ready()
+  await app.jobs.enqueue('work', 1, { id: 'job-1' })
+  t.match(await aborted.promise, { code: 'FST_JOBS_LEASE_LOST' })
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'succeeded')
+  t.equal(runs, 2)
+  t.ok(lines.some(({ err }) => /lock/.test(err?.message)))
+})
+
+t.test('the signal of a job aborts when its lease cannot be renewed for as long as it lasts', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const app = await buildApp(t, { backend: redis({ url: server.url, lease: 500, commandTimeout: 300 }), shutdown: { timeout: 1000 } })
+  const begun = deferred()
+  const aborted = deferred<Error>()
+  app.jobs.define('work', async (_payload, { signal }) => {
+    begun.resolve()
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+    aborted.resolve(signal.reason)
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await begun.promise
+  await server.stop()
+  t.match(await aborted.promise, { code: 'FST_JOBS_LEASE_LOST' })
+})
+
+t.test('a connection that was given is neither changed nor closed', async (t) => {
+  const space = await redisSpace(t)
+  if (space === undefined) return
+  const given = new Redis(space.url, { maxRetriesPerRequest: 7, connectionName: 'given' })
+  t.teardown(() => given.disconnect())
+  const { app, ran } = await appOn(t, { connection: given, prefix: space.prefix })
+  await app.jobs.enqueue('work', 1)
+  await until(() => ran.length === 1)
+  await app.close()
+  t.equal(await given.ping(), 'PONG')
+  t.equal(given.options.maxRetriesPerRequest, 7)
+  t.same(Object.keys(given).filter((key) => key.includes('jobs')), [])
+})
