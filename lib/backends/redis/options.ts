@@ -17,7 +17,7 @@ export interface RedisOptions {
    * of: it is, every quarter of this time. A lost process is noticed after up to twice the lease. Default 30 000.
    */
   lease?: number
-  /** Milliseconds that `open` tries to reach Redis. Default 10 000. */
+  /** Milliseconds that the start of the app tries to reach Redis. Default 8000: within the 10 seconds that Fastify gives a plugin. */
   connectTimeout?: number
   /**
    * Milliseconds after which a command without an answer, or a connection that is away, fails the call with
@@ -63,7 +63,7 @@ export function resolveRedisOptions (options: RedisOptions): ResolvedRedisOption
     connection,
     prefix: prefixOf(options.prefix ?? 'bull', isCluster(connection)),
     lease: options.lease ?? 30_000,
-    connectTimeout: options.connectTimeout ?? 10_000,
+    connectTimeout: options.connectTimeout ?? 8000,
     commandTimeout: options.commandTimeout ?? 5000,
     retention: options.retention ?? 7 * 86_400_000
   }

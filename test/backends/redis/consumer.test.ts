@@ -1,0 +1,116 @@
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { redis } from '../../../lib/backends/redis/index.ts'
+import type { BackgroundJobsOptions } from '../../../lib/index.ts'
+import { buildApp, deferred } from '../../helpers/app.ts'
+import { until } from '../../helpers/outbox.ts'
+import { redisSpace, type RedisSpace } from '../../helpers/redis.ts'
+
+function test (sentence: string, body: (t: Test, space: RedisSpace) => Promise<void>): void {
+  t.test(sentence, async (t) => {
+    const space = await redisSpace(t)
+    if (space !== undefined) await body(t, space)
+  })
+}
+
+async function appOn (t: Test, { url, prefix }: RedisSpace, plugin: BackgroundJobsOptions = {}) {
+  const app = await buildApp(t, { backend: redis({ url, prefix, lease: 1000 }), shutdown: { timeout: 3000 }, ...plugin })
+  const ran: unknown[] = []
+  app.jobs.define('work', async (payload) => { ran.push(payload) })
+  await app.ready()
+  return { app, ran }
+}
+
+test('an idle worker begins at once with what another process enqueues, also after a pause', async (t, space) => {
+  const { app, ran } = await appOn(t, space)
+  const producer = await appOn(t, space)
+  await producer.app.close()
+  const { app: other } = await appOn(t, space)
+  other.jobs.pause()
+  await other.jobs.enqueue('work', 1)
+  await until(() => ran.length === 1, 1500)
+  app.jobs.pause()
+  await other.jobs.enqueue('work', 2)
+  app.jobs.resume()
+  await until(() => ran.length === 2, 1500)
+})
+
+test('what a paused worker was woken for, another idle one takes at once', async (t, space) => {
+  const workers = await Promise.all([1, 2, 3].map(() => appOn(t, space)))
+  workers[0]!.app.jobs.pause()
+  workers[1]!.app.jobs.pause()
+  for (let n = 1; n <= 5; n++) {
+    await workers[0]!.app.jobs.enqueue('work', n)
+    await until(() => workers[2]!.ran.length === n, 1500)
+  }
+  t.same([workers[0]!.ran, workers[1]!.ran], [[], []])
+})
+
+test('a job that is fetched while its worker stops or pauses goes back, in front, without having lost an attempt', async (t, space) => {
+  const { app, ran } = await appOn(t, space)
+  app.jobs.pause()
+  await app.jobs.enqueueMany(Array.from({ length: 400 }, (_, n) => ({ job: 'work', payload: n })))
+  for (let round = 0; round < 40; round++) {
+    const count = ran.length
+    app.jobs.resume()
+    await until(() => ran.length > count || ran.length === 400)
+    app.jobs.pause()
+  }
+  await app.close()
+  t.equal(await space.client.llen(`${space.prefix}:default:active`), 0)
+  const { app: next, ran: rest } = await appOn(t, space)
+  await until(() => ran.length + rest.length === 400)
+  t.equal(new Set([...ran, ...rest]).size, 400)
+  t.same((await next.jobs.status()).queues.default!.deadLetters, 0)
+})
+
+test('a unique key is taken again by a job that runs again, and stays for uniqueFor after its end', async (t, space) => {
+  const { app } = await appOn(t, space)
+  app.jobs.pause()
+  const key = `${space.prefix}:default:de:4:work:key`
+  await app.jobs.enqueue('work', 1, { id: 'job-1', uniqueKey: 'key', uniqueFor: 60_000 })
+  const begun = deferred()
+  const end = deferred()
+  const crashed = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 500 }) })
+  crashed.jobs.define('work', async () => {
+    begun.resolve()
+    await end.promise
+  })
+  await crashed.ready()
+  await begun.promise
+  crashed.jobs.pause()
+  // As if its process had ended between the two commands that end a job.
+  await space.client.pexpire(key, 30_000)
+  await space.client.del(`${space.prefix}:default:job-1:lock`)
+  const ttls: number[] = []
+  const other = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 500 }) })
+  other.jobs.define('work', async () => { await until(async () => { ttls.push(await space.client.pttl(key)); return ttls.at(-1) === -1 }) })
+  await other.ready()
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'succeeded')
+  const ttl = await space.client.pttl(key)
+  t.ok(ttl > 30_000 && ttl <= 60_000, `${ttl} ms`)
+  end.resolve()
+})
+
+test('errors of Redis do not make a worker spin, and end when they end', async (t, space) => {
+  const { app, ran } = await appOn(t, space)
+  const { client } = space
+  const key = `${space.prefix}:default:prioritized`
+  app.jobs.pause()
+  await app.jobs.enqueue('work', 1)
+  await client.rename(key, `${key}:aside`)
+  await client.set(key, 'not a sorted set')
+  const before = await commands(client)
+  app.jobs.resume()
+  await until(async () => await commands(client) - before >= 1)
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.ok(await commands(client) - before < 20)
+  await client.del(key)
+  await client.rename(`${key}:aside`, key)
+  await until(() => ran.length === 1)
+})
+
+/** How many scripts failed so far. */
+async function commands (client: Redis): Promise<number> {
+  return Number(/cmdstat_evalsha:.*failed_calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0)
+}

@@ -1,0 +1,280 @@
+import { Queue, Worker } from 'bullmq'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
+import type { BackgroundJobsOptions } from '../../../lib/index.ts'
+import { buildApp, deferred, logTo } from '../../helpers/app.ts'
+import { until } from '../../helpers/outbox.ts'
+import { redisSpace, type RedisSpace } from '../../helpers/redis.ts'
+
+interface Setup {
+  options?: RedisOptions
+  plugin?: BackgroundJobsOptions
+  paused?: boolean
+  lines?: any[]
+}
+
+function test (sentence: string, body: (t: Test, space: RedisSpace) => Promise<void>): void {
+  t.test(sentence, async (t) => {
+    const space = await redisSpace(t)
+    if (space !== undefined) await body(t, space)
+  })
+}
+
+async function appOn (t: Test, { url, prefix }: RedisSpace, { options, plugin, paused, lines }: Setup = {}) {
+  const app = await buildApp(t, {
+    backend: redis({ url, prefix, lease: 1000, ...options }),
+    retry: { attempts: 2, backoff: { type: 'fixed', delay: 20, jitter: 0 } },
+    ...plugin
+  }, lines && logTo(lines, 'warn'))
+  const ran: any[] = []
+  app.jobs.define('work', async (payload) => { ran.push(payload) })
+  app.jobs.define('fail', async () => { throw Object.assign(new TypeError('it failed'), { code: 'E_FAILED' }) })
+  if (paused) app.jobs.pause()
+  await app.ready()
+  return { app, ran }
+}
+
+/** What tools see. */
+function bullQueue (t: Test, { client, prefix }: RedisSpace, name = 'default'): Queue {
+  const queue = new Queue(name, { connection: client, prefix })
+  t.teardown(() => queue.close())
+  return queue
+}
+
+t.test('wrong options are named', async (t) => {
+  const wrong: [unknown, RegExp][] = [
+    [{ url: 'http://localhost' }, /option 'url'/],
+    [{ url: 'redis://localhost', connection: {} }, /'url' or 'connection', not both/],
+    [{ connection: 'redis://localhost' }, /option 'connection' must be object, got string/],
+    [{ connection: { keyPrefix: 'x:' } }, /'connection.keyPrefix' is not supported; use 'prefix'/],
+    [{ prefix: 'a:b' }, /option 'prefix'/],
+    [{ lease: 10 }, /option 'lease' must be >= 100, got 10/],
+    [{ commandTimeout: 0 }, /option 'commandTimeout'/],
+    [{ connectTimeout: 2 ** 31 }, /option 'connectTimeout'/],
+    [{ retention: 1 }, /option 'retention'/],
+    [{ attempts: 3 }, /unknown option 'attempts'/]
+  ]
+  for (const [options, message] of wrong) t.throws(() => redis(options as never), { code: 'FST_JOBS_INVALID_OPTIONS', message })
+})
+
+test('a backend is for one app', async (t, space) => {
+  const backend = redis({ url: space.url, prefix: space.prefix })
+  await (await buildApp(t, { backend })).ready()
+  await t.rejects(buildApp(t, { backend }).then((app) => app.ready()), { code: 'FST_JOBS_INVALID_OPTIONS', message: /call redis\(\) once for each app/ })
+})
+
+t.test('a backend that was not opened can be closed', async () => {
+  await redis().close()
+})
+
+test('tools that know BullMQ understand queues, jobs, failures and what was cancelled', async (t, space) => {
+  const { app } = await appOn(t, space, { plugin: { retry: { attempts: 1 } } })
+  const queue = bullQueue(t, space)
+  await app.jobs.enqueue('work', { to: 'a@b.c' }, { id: 'order-1', correlationId: 'request-1' })
+  await app.jobs.enqueue('fail', { n: 1 }, { id: 'order-2', attempts: 1 })
+  await until(async () => (await queue.getJobCounts()).failed === 1 && (await queue.getJobCounts()).completed === 1)
+  app.jobs.pause()
+  await app.jobs.enqueue('work', { n: 2 }, { delay: 60_000, id: 'order-3' })
+  await app.jobs.enqueue('work', { n: 3 }, { id: 'order-4', priority: 5 })
+  await app.jobs.enqueue('work', { n: 4 }, { id: 'order-5' })
+  t.equal(await app.jobs.cancel('order-5'), true)
+  t.match(await queue.getJobCounts(), { completed: 2, failed: 1, delayed: 1, prioritized: 1, active: 0 })
+  t.match(await queue.getJob('order-1'), { name: 'work', data: { to: 'a@b.c' }, attemptsMade: 1, returnvalue: null, opts: { fastifyJob: { correlationId: 'request-1' } } })
+  const [failed] = await queue.getFailed()
+  t.match(failed, { id: 'order-2', name: 'fail', data: { n: 1 }, failedReason: 'it failed', attemptsMade: 1, opts: { attempts: 1 } })
+  t.match(failed!.stacktrace![0], /TypeError: it failed\n.*index\.test\.ts/)
+  t.match(await queue.getJob('order-5'), { returnvalue: { outcome: 'cancelled' } })
+})
+
+test('a foreign worker runs our jobs, and what a foreign producer added is run', async (t, space) => {
+  const { app, ran } = await appOn(t, space, { paused: true })
+  const queue = bullQueue(t, space)
+  await app.jobs.enqueue('work', { n: 1 }, { id: 'a:1' })
+  const connection = new Redis(space.url, { maxRetriesPerRequest: null })
+  const worker = new Worker('default', async (job) => job.data.n, { connection, prefix: space.prefix })
+  await until(async () => (await app.jobs.get('a:1'))?.state === 'succeeded')
+  await worker.close()
+  connection.disconnect()
+  app.jobs.resume()
+  await queue.add('work', { n: 2 })
+  await queue.add('work', { n: 3 }, { jobId: 'foreign-3' })
+  await until(() => ran.length === 2)
+  await until(async () => (await app.jobs.get('foreign-3'))?.state === 'succeeded')
+  await queue.add('fail', {}, { jobId: 'foreign-4' })
+  await until(async () => (await app.jobs.deadLetters.list()).length === 1)
+})
+
+test('history and dead letters are bounded, by number and by age', async (t, space) => {
+  const { app } = await appOn(t, space, { plugin: { queues: { default: { history: 3, deadLetters: 2 } } }, options: { retention: 3_600_000 } })
+  const queue = bullQueue(t, space)
+  for (let n = 0; n < 6; n++) {
+    await app.jobs.enqueue('work', n)
+    await app.jobs.enqueue('fail', n, { attempts: 1 })
+  }
+  await app.jobs.idle()
+  await until(async () => (await queue.getJobCounts()).active === 0)
+  t.match(await queue.getJobCounts(), { completed: 3, failed: 2 })
+  const [oldest] = await space.client.zrange(`${space.prefix}:default:completed`, 0, 0)
+  await space.client.zadd(`${space.prefix}:default:completed`, Date.now() - 3_700_000, oldest!)
+  await app.jobs.enqueue('work', 'last')
+  await until(async () => !(await space.client.exists(`${space.prefix}:default:${oldest}`)))
+})
+
+test('nothing is remembered with a history of 0', async (t, space) => {
+  const { app, ran } = await appOn(t, space, { plugin: { queues: { default: { history: 0, deadLetters: 0 } } } })
+  const { id } = await app.jobs.enqueue('work', 1)
+  await app.jobs.enqueue('fail', 1, { attempts: 1 })
+  await until(() => ran.length === 1)
+  await until(async () => (await app.jobs.get(id)) === undefined && (await app.jobs.status()).inFlight === 0)
+  t.same(await app.jobs.deadLetters.list(), [])
+  t.same(await app.jobs.deadLetters.list({ limit: 0 }), [])
+})
+
+test('records that cannot be read are dead letters, and the consumer goes on', async (t, space) => {
+  const lines: any[] = []
+  const { app, ran } = await appOn(t, space, { paused: true, lines })
+  const key = (id: string) => `${space.prefix}:default:${id}`
+  for (const id of ['bad-1', 'bad-2', 'bad-3', 'bad-4', 'bad-5', 'good-6']) await app.jobs.enqueue('work', id, { id })
+  await space.client.hset(key('bad-1'), 'data', '{"half')
+  await space.client.hset(key('bad-2'), 'opts', '{"half')
+  await space.client.hset(key('bad-3'), { progress: '{"half', parent: 'no JSON', opts: '17' })
+  await space.client.hdel(key('bad-4'), 'data')
+  await space.client.hdel(key('bad-5'), 'name')
+  app.jobs.resume()
+  await until(() => ran.includes('good-6'))
+  await until(async () => (await app.jobs.status()).queues.default!.deadLetters === 4)
+  t.same(ran.sort(), ['bad-3', 'good-6'])
+  const letters = await app.jobs.deadLetters.list()
+  t.same(letters.map(({ id }) => id).sort(), ['bad-1', 'bad-2', 'bad-4', 'bad-5'])
+  t.match(letters.find(({ id }) => id === 'bad-1'), { payload: '{"half', error: { name: 'FastifyError', code: 'FST_JOBS_INVALID_PAYLOAD', message: /is not JSON/ } })
+  await space.client.hset(key('bad-1'), 'stacktrace', '17')
+  await space.client.hdel(key('bad-2'), 'timestamp', 'error')
+  t.match((await app.jobs.get('bad-1'))!.error, { message: /is not JSON/ })
+  t.match(await app.jobs.get('bad-2'), { enqueuedAt: 0, error: { name: 'Error' } })
+})
+
+test('an id that waits without a record is a dead letter', async (t, space) => {
+  const { app } = await appOn(t, space)
+  await space.client.rpush(`${space.prefix}:default:wait`, 'ghost-1')
+  await space.client.zadd(`${space.prefix}:default:marker`, 0, '0')
+  await until(async () => (await app.jobs.status()).queues.default!.deadLetters === 1)
+  t.match(await app.jobs.deadLetters.list(), [{ id: 'ghost-1', error: { code: 'FST_JOBS_INVALID_PAYLOAD' } }])
+  await space.client.del(`${space.prefix}:default:ghost-1`)
+  t.same(await app.jobs.deadLetters.list(), [])
+})
+
+test('own __proto__ keys of a payload do not arrive', async (t, space) => {
+  const { app, ran } = await appOn(t, space)
+  await app.jobs.enqueue('work', JSON.parse('{"a":1,"__proto__":{"admin":true}}'))
+  await until(() => ran.length === 1)
+  t.same(Object.getOwnPropertyNames(ran[0]), ['a'])
+})
+
+test('a job that another worker gave up is a dead letter', async (t, space) => {
+  const { app, ran } = await appOn(t, space, { paused: true })
+  await app.jobs.enqueue('work', 1, { id: 'job-1' })
+  await space.client.hset(`${space.prefix}:default:job-1`, 'defa', 'job stalled more than allowable limit')
+  app.jobs.resume()
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'dead')
+  t.same(ran, [])
+  t.match((await app.jobs.get('job-1'))!.error, { message: /stalled more than/ })
+})
+
+test('an error keeps its name, code, message and stack over a retry and in the dead letters', async (t, space) => {
+  const { app } = await appOn(t, space)
+  const { id } = await app.jobs.enqueue('fail', 1)
+  await until(async () => (await app.jobs.get(id))?.state === 'dead')
+  t.match(await app.jobs.deadLetters.list(), [{ id, attempt: 2, payload: 1, error: { name: 'TypeError', code: 'E_FAILED', message: 'it failed', stack: /TypeError: it failed/ } }])
+  t.equal((await bullQueue(t, space).getJob(id))!.stacktrace!.length, 2)
+  app.jobs.pause()
+  t.equal(await app.jobs.deadLetters.retry(id), true)
+  t.match(await app.jobs.get(id), { state: 'waiting', attempt: 0, error: undefined })
+})
+
+test('an error without a stack is stored, too', async (t, space) => {
+  const { app } = await appOn(t, space)
+  app.jobs.pause()
+  const backend = redis({ url: space.url, prefix: space.prefix })
+  const context = { queues: [{ name: 'default', capacity: 10, concurrency: 1, fullMode: 'wait', enqueueTimeout: undefined, history: 1, deadLetters: 1, maxPayloadBytes: 100 }] } as const
+  const stopping = new AbortController().signal
+  await backend.open({ ...context, log: app.log, clock: { now: Date.now } as never, stopping, onDrop: () => {} })
+  await app.jobs.enqueue('work', 1, { id: 'job-1' })
+  const consumer = backend.consume('default', { concurrency: 1 }, (async () => ({ type: 'dead', error: { name: 'E', message: 'no stack' } })) as never)
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'dead')
+  t.same((await app.jobs.get('job-1'))!.error, { name: 'E', message: 'no stack' })
+  await consumer.stop()
+  consumer.resume()
+  await backend.close()
+})
+
+test('progress is stored, of much of it the last', async (t, space) => {
+  const { app } = await appOn(t, space, { paused: true })
+  const end = deferred()
+  const other = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix }) })
+  other.jobs.define('work', async (_payload, { progress, job }) => {
+    for (let percent = 1; percent <= 100; percent++) progress(percent)
+    if (job.id === 'gone-1') await space.client.del(`${space.prefix}:default:gone-1`)
+    else await end.promise
+  })
+  await other.ready()
+  const { id } = await app.jobs.enqueue('work', 1)
+  await until(async () => (await app.jobs.get(id))?.progress === 100)
+  const updates = (await space.client.xrange(`${space.prefix}:default:events`, '-', '+')).filter(([, fields]) => fields.includes('progress'))
+  t.ok(updates.length < 10, `${updates.length} updates`)
+  end.resolve()
+  await app.jobs.enqueue('work', 1, { id: 'gone-1' })
+  await until(async () => (await app.jobs.status()).inFlight === 0)
+})
+
+test('a full queue refuses, and takes again when another process made room', async (t, space) => {
+  const plugin = { queues: { default: { capacity: 4, fullMode: 'reject' } } } as const
+  const [one, other] = await Promise.all([appOn(t, space, { plugin, paused: true }), appOn(t, space, { plugin, paused: true })])
+  const enqueued = await Promise.allSettled([1, 2, 3, 4, 5].flatMap((n) => [one, other].map(({ app }) => app.jobs.enqueue('work', n))))
+  t.equal(enqueued.filter(({ status }) => status === 'fulfilled').length, 4)
+  await t.rejects(one.app.jobs.enqueueMany([{ job: 'work', payload: 6 }]), { code: 'FST_JOBS_QUEUE_FULL' })
+  t.equal((await one.app.jobs.status()).queueDepth, 4)
+  other.app.jobs.resume()
+  await until(() => other.ran.length === 4)
+  t.equal((await one.app.jobs.enqueue('work', 7)).status, 'enqueued')
+})
+
+test('whoever found room that another process was faster to take waits again', async (t, space) => {
+  const plugin = { queues: { default: { capacity: 2 } } }
+  const apps = await Promise.all([1, 2, 3].map(() => appOn(t, space, { plugin, paused: true })))
+  const enqueued = apps.flatMap(({ app }) => [1, 2, 3, 4].map((n) => app.jobs.enqueue('work', n)))
+  await until(async () => (await apps[0]!.app.jobs.status()).queueDepth === 2)
+  for (const { app } of apps) app.jobs.resume()
+  await Promise.all(enqueued)
+  await until(() => apps.reduce((sum, { ran }) => sum + ran.length, 0) === 12)
+})
+
+test('a duplicate needs no room: by id, by id in another queue, and by unique key', async (t, space) => {
+  const plugin = { queues: { default: { capacity: 2, enqueueTimeout: 100 }, other: {} } }
+  const { app } = await appOn(t, space, { plugin, paused: true })
+  app.jobs.pause('other')
+  await app.jobs.enqueue('work', 1, { id: 'id-1' })
+  await app.jobs.enqueue('work', 2, { uniqueKey: 'key' })
+  t.match(await app.jobs.enqueueMany([{ job: 'work', payload: 3, id: 'id-1' }, { job: 'work', payload: 3, uniqueKey: 'key' }]), [{ status: 'duplicate' }, { status: 'duplicate' }])
+  await t.rejects(app.jobs.enqueueMany([{ job: 'work', payload: 3, id: 'id-1' }, { job: 'work', payload: 3 }]), { code: 'FST_JOBS_QUEUE_FULL' })
+  await t.rejects(app.jobs.enqueue('work', 3, { id: 'id-2' }), { code: 'FST_JOBS_QUEUE_FULL' })
+  t.same(await space.client.keys(`${space.prefix}:default:id-2`), [])
+})
+
+test('a stopping app takes into a full queue what fits, and refuses the rest', async (t, space) => {
+  const { app } = await appOn(t, space, { plugin: { queues: { default: { capacity: 1, concurrency: 1 } } } })
+  const begun = deferred()
+  const full = deferred()
+  const results: unknown[] = []
+  app.jobs.addHook('onStart', async ({ payload }) => { if (payload === 'enqueues') begun.resolve() })
+  app.jobs.addHook('onSuccess', async () => {
+    await full.promise
+    for (const n of [1, 2]) results.push(await app.jobs.enqueue('work', n).then(({ status }) => status, ({ code }) => code))
+  })
+  await app.jobs.enqueue('work', 'enqueues')
+  await begun.promise
+  const closed = app.close()
+  full.resolve()
+  await closed
+  t.same(results, ['enqueued', 'FST_JOBS_STOPPING'])
+})
