@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
 import t from 'tap'
+import typescript from 'typescript'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -158,11 +159,39 @@ t.test('a consumer relays an event, by import and by require; a Node without SQL
   }
 })
 
+t.test('a consumer runs the conformance suite over a backend of its own, as the docs say', async (t) => {
+  const example = join(root, 'example', 'custom-backend')
+  await mkdir(join(consumer, 'arrays'), { recursive: true })
+  for (const file of ['index', 'array-queue', 'array-consumer', 'stored-job']) {
+    const source = await readFile(join(example, `${file}.ts`), 'utf8')
+    const { outputText } = typescript.transpileModule(asInstalled(source), { compilerOptions: { target: typescript.ScriptTarget.ES2023, module: typescript.ModuleKind.ESNext } })
+    await writeFile(join(consumer, 'arrays', `${file}.js`), outputText)
+  }
+  const docs = await readFile(join(root, 'docs', 'writing-a-backend.md'), 'utf8')
+  for (const [, file, source] of docs.matchAll(/^```js\n\/\/ (\S+)\n(.*?)^```$/gms)) await writeFile(join(consumer, file!), source!)
+  for (const [version, node] of await nodes()) {
+    const { stdout } = await run(node, ['--test-reporter=tap', 'conformance.test.js'], { cwd: consumer, env: plainEnvironment() })
+    t.match(stdout, /^# pass [1-9]\d+$/m, `on Node ${version}`)
+    t.match(stdout, /^# fail 0$/m)
+    t.match(stdout, /^# skipped 0$/m)
+  }
+})
+
+/** With the package's name in place of its folders. */
+function asInstalled (source: string): string {
+  return source
+    .replaceAll("'../../lib/index.ts'", "'fastify-background-jobs'")
+    .replaceAll("'../../lib/backends/index.ts'", "'fastify-background-jobs/backend'")
+    .replaceAll(/'(\.\/[\w-]+)\.ts'/g, "'$1.js'")
+}
+
 t.test("a consumer's types", async (t) => {
   await writeFile(join(consumer, 'module.ts'), `
 import Fastify from 'fastify'
 import backgroundJobs, { memory, NonRetryableError, poll, type Backend, type JobTypes } from 'fastify-background-jobs'
 import outbox, { sqlite, type SqliteTransaction } from 'fastify-background-jobs/outbox'
+import { encodePayload, QueueFullError, retryLater, WaitingProducers } from 'fastify-background-jobs/backend'
+import { conformance, type ConformanceTarget } from 'fastify-background-jobs/conformance'
 
 declare module 'fastify-background-jobs' {
   interface JobTypes { 'send-email': { to: string } }
@@ -195,7 +224,12 @@ await app.register(outbox, { store: sqlite({ path: 'app.db' }), job: 'send-email
 declare const db: SqliteTransaction
 const id: string = app.outbox.add(db, 'order-placed', { to: 'ada@example.org' })
 
-export type Seen = [Backend, JobTypes, typeof id]
+await conformance((name: string, run: () => Promise<void>) => run(), new URL('target.js', import.meta.url))
+export const connect: ConformanceTarget['connect'] = () => memory()
+const text: string = encodePayload('a job', { to: 1 }, 1024)
+export const full: Error = retryLater(new QueueFullError('default', 10, ''))
+
+export type Seen = [Backend, JobTypes, typeof id, typeof text, WaitingProducers<number>]
 `)
   await writeFile(join(consumer, 'common.cts'), `
 import Fastify = require('fastify')
@@ -235,7 +269,7 @@ t.test('the types are not wrong', async (t) => {
 t.test('the tarball holds what is published and nothing else', async (t) => {
   const files = (await run('tar', ['-tzf', tarball])).stdout.trim().split('\n').map((file) => file.replace(/^package\//, ''))
   t.same(files.filter((file) => !file.startsWith('dist/')).sort(), ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
-  for (const file of files.filter((file) => file.startsWith('dist/'))) t.match(file, /^dist\/(lib|types)\/[\w/-]+\.(js|js\.map|d\.ts)$/)
+  for (const file of files.filter((file) => file.startsWith('dist/'))) t.match(file, /^dist\/(lib|types|test\/conformance)\/[\w/-]+\.(js|js\.map|d\.ts)$/)
   t.notOk(files.some((file) => /\.(test|tst)\./.test(file)))
 })
 

@@ -144,8 +144,11 @@ export const inspection: readonly Case[] = [
       await app.ready()
       if (!lab.capabilities.inspect) return refused(app.jobs.get('one'), NOT_SUPPORTED)
       const ids: string[] = []
-      for (const payload of numbers(5)) ids.push((await app.jobs.enqueue('work', payload)).id)
-      await hasState(app, ids[4]!, 'succeeded')
+      for (const payload of numbers(5)) {
+        const { id } = await app.jobs.enqueue('work', payload)
+        await hasState(app, id, 'succeeded')
+        ids.push(id)
+      }
       await until('the first ones are forgotten', async () => {
         const states = await Promise.all(ids.map(async (id) => (await app.jobs.get(id))?.state))
         return states.join() === ',,,succeeded,succeeded'

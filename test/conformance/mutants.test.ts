@@ -5,7 +5,7 @@ import { Fleet } from './process/fleet.ts'
 
 // What a mutant never does is not waited for long.
 process.env.CONFORMANCE_DEADLINE = '2000'
-const { casesFor, runCase } = await import('./index.ts')
+const { casesFor, runCase } = await import('./suite.ts')
 
 // No case here starts a process.
 const fleet = new Fleet('')

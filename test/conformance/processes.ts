@@ -249,6 +249,22 @@ export const processes: readonly Case[] = [
     }
   },
   {
+    name: 'idle() waits for the jobs that another process runs',
+    appliesTo: durable,
+    async run (lab) {
+      const [watcher, worker] = await Promise.all([lab.process({ works: false }), lab.process()])
+      await watcher.enqueue('hold')
+      await started(lab, 1)
+      let idle = false
+      const waits = watcher.idle().then(() => { idle = true })
+      await watcher.status()
+      assert.equal(idle, false)
+      await worker.release()
+      await inTime('it was idle', waits)
+      assert.equal(lab.ledger.lines('end').length, 1)
+    }
+  },
+  {
     name: 'a payload that is refused hurts neither the process nor the queue',
     appliesTo: durable,
     async run (lab) {

@@ -23,7 +23,6 @@ export class RedisQueue {
   readonly #context: BackendContext
   readonly #room: Room
   readonly #waiting: WaitingProducers<Batch>
-  /** Of those that wait. */
   #looking = false
   #lookSoon: (() => void) | undefined
   #stats: Promise<QueueStats> | undefined

@@ -16,8 +16,9 @@ export interface GroupMember {
 export interface GroupWork {
   /** Something waits to be stored. */
   readonly pending: boolean
-  begin (): void
-  perform (tx: Transaction): void
+  /** Before the members: what has ended is stored before whoever heard of it asks for more. */
+  before (tx: Transaction): void
+  after (tx: Transaction): void
   committed (tx: Transaction): void
   rolledBack (): void
 }
@@ -116,9 +117,9 @@ export class GroupCommit {
     const { sql } = this.#options.connection
     sql.begin.run()
     const tx = new Transaction(sql, this.#options.clock.now())
-    this.#work.begin()
+    this.#work.before(tx)
     for (const { member } of group) member.perform(tx)
-    this.#work.perform(tx)
+    this.#work.after(tx)
     tx.save()
     sql.commit.run()
     return tx

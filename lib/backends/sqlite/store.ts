@@ -34,6 +34,8 @@ export class Store implements GroupWork {
   readonly #context: BackendContext
   readonly #housekeeping: Housekeeping
   readonly #lease: Lease
+  /** Whom the transaction that runs acts for. */
+  #worker: number | undefined
 
   constructor (connection: Connection, context: BackendContext, options: StoreOptions, rows: readonly Counts[]) {
     const { clock, log, queues } = context
@@ -69,31 +71,33 @@ export class Store implements GroupWork {
     return undefined
   }
 
-  begin (): void {
-    for (const { admission } of this.lanes.values()) admission.begin()
+  before (tx: Transaction): void {
+    this.#worker = this.#housekeeping.keepsLease ? this.#lease.hold(tx) : undefined
+    for (const { admission, consumer } of this.lanes.values()) {
+      admission.begin()
+      if (this.#worker !== undefined) consumer?.store(tx, this.#worker)
+    }
   }
 
-  perform (tx: Transaction): void {
-    const worker = this.#housekeeping.keepsLease ? this.#lease.hold(tx) : undefined
-    this.#housekeeping.perform(tx, worker)
+  after (tx: Transaction): void {
+    this.#housekeeping.perform(tx, this.#worker)
     for (const lane of this.lanes.values()) {
-      const { queue, consumer } = lane
-      if (worker !== undefined) consumer?.store(tx, worker)
+      const { queue } = lane
       if (tx.look(queue.id).delayed > 0) queue.makeDueReady(tx)
-      this.#fill(tx, lane, worker)
+      this.#fill(tx, lane)
       queue.trim(tx)
     }
   }
 
   committed (tx: Transaction): void {
-    const { clock, log, onDrop } = this.#context
+    const { log, onDrop } = this.#context
     for (const { consumer } of this.lanes.values()) consumer?.stored()
     this.#lease.committed()
     for (const { queue, letter } of tx.deadLettersLost) log.warn(logFields(letter, queue), 'too many dead letters, the oldest one is forgotten')
     for (const { queue, envelope } of tx.dropped) onDrop(queue, envelope)
     for (const { admission, consumer, claimed } of this.lanes.values()) {
       admission.committed()
-      if (claimed.length > 0) consumer!.handOut(claimed, this.#lease.worker!, this.#lease.signal, clock.now())
+      if (claimed.length > 0) consumer!.handOut(claimed, this.#lease.worker!, this.#lease.signal, tx.now)
     }
     this.#housekeeping.committed(tx)
   }
@@ -118,7 +122,8 @@ export class Store implements GroupWork {
   }
 
   /** Claims for free slots; the room that this makes lets producers in, whose jobs may be claimed at once. */
-  #fill (tx: Transaction, lane: Lane, worker: number | undefined): void {
+  #fill (tx: Transaction, lane: Lane): void {
+    const worker = this.#worker
     const { queue, admission, consumer } = lane
     lane.claimed = []
     for (;;) {

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sqlite } from '../../../lib/backends/sqlite/index.ts'
+import { PREFIX } from '../../../lib/backends/sqlite/schema.ts'
 import type { Backend } from '../../../lib/index.ts'
 
 function fileOf (space: string): string {
@@ -15,4 +16,16 @@ export function connect (space: string): Backend {
 
 export async function remove (space: string): Promise<void> {
   for (const suffix of ['', '-wal', '-shm']) await rm(fileOf(space) + suffix, { force: true })
+}
+
+// Its folder is not there.
+export function unreachable (): Backend {
+  return sqlite({ path: join(fileOf('absent'), 'absent.db') })
+}
+
+export async function corrupt (space: string, _queue: string, id: string): Promise<void> {
+  const { DatabaseSync } = await import('node:sqlite')
+  const db = new DatabaseSync(fileOf(space))
+  db.prepare(`UPDATE ${PREFIX}_jobs SET payload = '{"half' WHERE id = ?`).run(id)
+  db.close()
 }

@@ -1,0 +1,177 @@
+import type { FastifyInstance } from 'fastify'
+import { deferred, now, turns } from '../../helpers/app.ts'
+import { ManualClock } from '../../helpers/clock.ts'
+import { test, type SqliteFile } from '../../helpers/sqlite.ts'
+
+const UNAVAILABLE = { code: 'FST_JOBS_BACKEND_UNAVAILABLE', statusCode: 503 }
+
+interface Worker { app: FastifyInstance, clock: ManualClock, ran: unknown[], lines: any[] }
+
+async function worker (file: SqliteFile, { define, ...settings }: { define?: (app: FastifyInstance) => void, concurrency?: number, capacity?: number } = {}): Promise<Worker> {
+  const clock = new ManualClock()
+  const lines: any[] = []
+  const app = await file.app({ queues: { default: settings }, clock, lines, level: 'info', backend: { busyTimeout: 1000 } })
+  const ran: unknown[] = []
+  app.jobs.define('work', async (payload) => { ran.push(payload) })
+  define?.(app)
+  await app.ready()
+  await turns(20)
+  return { app, clock, ran, lines }
+}
+
+/** Makes the disk of the backend's connection full. */
+function fillDisk (file: SqliteFile): void {
+  const db = file.connections.at(-1)!
+  const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
+  db.exec(`PRAGMA max_page_count = ${pages}`)
+}
+
+function freeDisk (file: SqliteFile): void {
+  file.connections.at(-1)!.exec('PRAGMA max_page_count = 1000000')
+}
+
+const BIG = 'x'.repeat(50_000)
+
+test('enqueues of one turn share a transaction, which claims them, too', async (t, file) => {
+  const { app, ran } = await worker(file, { concurrency: 200 })
+  const before = file.commits()
+  await Promise.all(Array.from({ length: 100 }, (_, n) => app.jobs.enqueue('work', n)))
+  t.equal(file.commits(), before + 1)
+  t.match(file.rows('queues'), [{ active: 100 }])
+  await app.jobs.idle()
+  t.equal(file.commits(), before + 2, 'all outcomes are one more')
+  t.equal(ran.length, 100)
+})
+
+test('ten thousand enqueues of one turn are several transactions, in order', async (t, file) => {
+  const { app, ran } = await worker(file, { concurrency: 1000, capacity: 10_000 })
+  await Promise.all(Array.from({ length: 2500 }, (_, n) => app.jobs.enqueue('work', n)))
+  await app.jobs.idle()
+  t.same(ran, Array.from({ length: 2500 }, (_, n) => n))
+})
+
+test('looking at an idle queue writes nothing', async (t, file) => {
+  const { app, clock } = await worker(file)
+  const before = file.commits()
+  await clock.advance(5000)
+  await app.jobs.status()
+  t.equal(file.commits(), before)
+})
+
+test('a hook that hears of an end finds it stored', async (t, file) => {
+  const retried = deferred<boolean>()
+  const define = (app: FastifyInstance): void => {
+    app.jobs.define('doomed', { attempts: 1 }, async (_payload, { job }) => { if (job.enqueuedAt > 0) throw new Error('no') })
+    app.jobs.addHook('onDeadLetter', async ({ id }) => { retried.resolve(await app.jobs.deadLetters.remove(id)) })
+  }
+  const { app } = await worker(file, { define })
+  await app.jobs.enqueue('doomed', null)
+  t.equal(await retried.promise, true)
+})
+
+test('a file that somebody has locked for a moment is nobody’s trouble', async (t, file) => {
+  const { app, clock, ran, lines } = await worker(file)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const enqueuing = app.jobs.enqueue('work', 1)
+  t.equal(await now(enqueuing), 'pending')
+  let turnsOfOthers = 0
+  const timer = setInterval(() => turnsOfOthers++, 1)
+  await clock.advance(200)
+  clearInterval(timer)
+  t.ok(turnsOfOthers > 0, 'the process does not stand still')
+  other.exec('COMMIT')
+  await clock.advance(20)
+  await enqueuing
+  await app.jobs.idle()
+  t.same(ran, [1])
+  t.same(lines.filter(({ level }) => level >= 40), [])
+})
+
+test('a file that stays locked fails enqueues after busyTimeout; what has ended goes on trying', async (t, file) => {
+  const gate = deferred()
+  const { app, clock, ran } = await worker(file, { define: (app) => app.jobs.define('held', async () => { await gate.promise }) })
+  const { id } = await app.jobs.enqueue('held', null)
+  await turns(20)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  gate.resolve()
+  const failing = t.rejects(app.jobs.enqueue('work', 1), { ...UNAVAILABLE, message: /jobs\.db.*database is locked/, cause: { errcode: 5 } })
+  await clock.advance(500)
+  const later = app.jobs.enqueue('work', 2)
+  await clock.advance(520)
+  await failing
+  t.equal(await now(later), 'pending', 'each has its own time')
+  const looking = app.jobs.get(id)
+  await clock.advance(20)
+  t.match(await looking, { state: 'active' }, 'looking does not wait for longer')
+  other.exec('COMMIT')
+  await clock.advance(20)
+  await later
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'succeeded' })
+  t.same(ran, [2])
+})
+
+test('closing waits for a lock, and gives up on it', async (t, file) => {
+  const { app, clock, lines } = await worker(file)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  await clock.advance(1100)
+  await closing
+  t.match(lines.find(({ msg }) => msg === 'the backend failed to close'), { err: UNAVAILABLE })
+  other.exec('COMMIT')
+  t.equal(file.rows('workers').length, 1, 'its lease tells the others')
+})
+
+test('a full disk fails the enqueues of the group, and nothing of it has happened', async (t, file) => {
+  const { app, ran, lines } = await worker(file)
+  fillDisk(file)
+  const results = await Promise.allSettled([app.jobs.enqueue('work', BIG), app.jobs.enqueue('work', 'small')])
+  t.match(results, [{ reason: { ...UNAVAILABLE, cause: { errcode: 13 } } }, { reason: UNAVAILABLE }])
+  t.match(lines.filter(({ level }) => level === 50), [{ err: { code: UNAVAILABLE.code }, msg: 'the SQLite file cannot be used' }])
+  t.same(file.rows('jobs'), [])
+  freeDisk(file)
+  await app.jobs.enqueue('work', 'again')
+  await app.jobs.idle()
+  t.same(ran, ['again'])
+  t.equal(lines.filter(({ msg }) => msg === 'the SQLite file can be used again').length, 1)
+})
+
+test('what has ended while the disk is full is stored once there is room, with a growing pause', async (t, file) => {
+  const gate = deferred()
+  const define = (app: FastifyInstance): void => app.jobs.define('held', { attempts: 1 }, async () => {
+    await gate.promise
+    throw new Error(BIG)
+  }) as never
+  const { app, clock, lines } = await worker(file, { define })
+  const { id } = await app.jobs.enqueue('held', null)
+  await turns(20)
+  fillDisk(file)
+  gate.resolve()
+  await turns(20)
+  await clock.advance(10_000)
+  t.match(file.rows('jobs'), [{ place: 2 }])
+  t.equal(lines.filter(({ msg }) => msg === 'the SQLite file cannot be used').length, 1, 'said once')
+  freeDisk(file)
+  await clock.advance(5000)
+  t.match(await app.jobs.get(id), { state: 'dead' })
+})
+
+test('who waits for room is not let in by a transaction that failed', async (t, file) => {
+  const { app, clock, ran } = await worker(file, { capacity: 1, concurrency: 1, define: (app) => app.jobs.define('held', async () => {}) })
+  app.jobs.pause()
+  await app.jobs.enqueue('held', null)
+  const waiting = app.jobs.enqueue('work', BIG)
+  t.equal(await now(waiting), 'pending')
+  fillDisk(file)
+  app.jobs.resume()
+  t.equal(await now(waiting), 'pending')
+  freeDisk(file)
+  await clock.advance(5000)
+  await waiting
+  await app.jobs.idle()
+  t.same(ran, [BIG])
+})

@@ -1,0 +1,4 @@
+import t from 'tap'
+import { conformance } from '../conformance/index.ts'
+
+await conformance(t.test, new URL('../../example/custom-backend/target.ts', import.meta.url))
