@@ -106,6 +106,7 @@ export class RedisQueue {
       if (results === undefined) throw stopping.reason
       return results
     }
+    signal?.throwIfAborted()
     this.#batches.set(jobs, batch)
     const results = this.#waiting.wait(jobs, this.store.settings.enqueueTimeout, signal)
     this.#look()
