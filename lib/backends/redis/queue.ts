@@ -104,6 +104,7 @@ export class RedisQueue {
       if (results === undefined) throw stopping.reason
       return results
     }
+    signal?.throwIfAborted()
     const results = this.#waiting.wait(batch, this.store.settings.enqueueTimeout, signal)
     this.#look()
     return results

@@ -112,9 +112,10 @@ export class JobStore {
   }
 
   async #holder (client: Client, bull: RedisClient, { id, options }: JobEnvelope): Promise<string | undefined> {
-    const holder = options?.uniqueKey === undefined ? null : await client.get(`${this.scripts.keys.de}:${options.uniqueKey}`)
+    const { uniqueKey, givenId } = options!
+    const holder = uniqueKey === undefined ? null : await client.get(`${this.scripts.keys.de}:${uniqueKey}`)
     if (holder !== null) return jobId(holder)
-    if (options?.givenId !== true) return undefined
+    if (givenId !== true) return undefined
     const transaction = bull.multi()
     this.#claimId(transaction, storedId(id))
     run(transaction, 'jobsUnmark', [this.scripts.toKey(storedId(id))])
@@ -132,7 +133,7 @@ interface Transaction { exec (): Promise<[Error | null, unknown][] | null> }
 /** The replies of a transaction; throws the first error among them. */
 export async function answers (transaction: Transaction): Promise<unknown[]> {
   const replies = await transaction.exec()
-  return (replies ?? []).map(([error, reply]) => {
+  return replies!.map(([error, reply]) => {
     if (error) throw error
     return reply
   })
