@@ -6,6 +6,7 @@ import { inspection } from './inspection.ts'
 import { Lab } from './lab.ts'
 import { opening } from './opening.ts'
 import { order } from './order.ts'
+import { outages } from './outages.ts'
 import { payloads } from './payloads.ts'
 import type { Fleet } from './process/fleet.ts'
 import { processes } from './processes.ts'
@@ -17,7 +18,7 @@ import { unique } from './unique.ts'
 
 /** Everything that a backend promises, a sentence a case. */
 export const cases: readonly Case[] = [
-  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...shutdown, ...opening,
+  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...shutdown, ...opening, ...outages,
   ...schedules, ...processes
 ]
 
