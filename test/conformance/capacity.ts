@@ -44,6 +44,20 @@ export const capacity: readonly Case[] = [
     }
   },
   {
+    name: "full, 'wait': a smaller enqueue does not overtake one that waits for more room",
+    async run (lab) {
+      const { app, seen } = await full(lab, 'wait', { capacity: 3 }) ?? {}
+      if (app === undefined) return
+      const two = settled(app.jobs.enqueueMany([3, 4].map((payload) => ({ job: 'work', payload }))))
+      const one = settled(app.jobs.enqueue('work', 5))
+      assert.equal(await isPending(Promise.race([two, one])), true)
+      app.jobs.resume()
+      await inTime('there was room', Promise.all([two, one]))
+      await until('all have run', () => seen!.length === 5)
+      assert.deepEqual(seen, [1, 2, 3, 4, 5])
+    }
+  },
+  {
     name: "full, 'wait': the signal ends the wait, and the job is never run",
     async run (lab) {
       const { app, seen } = await full(lab, 'wait') ?? {}

@@ -18,6 +18,7 @@ export class Lab {
   readonly #apps: FastifyInstance[] = []
   readonly #held: HeldJobs[] = []
   readonly #processes: JobsProcess[] = []
+  readonly #disposers: (() => Promise<void>)[] = []
 
   constructor (target: ConformanceTarget, fleet: Fleet) {
     this.target = target
@@ -74,10 +75,16 @@ export class Lab {
     return process.start({ space: this.space, ledger: this.ledger.path, ...settings })
   }
 
+  /** Runs when everything on the store has ended. */
+  onDispose (disposer: () => Promise<void>): void {
+    this.#disposers.push(disposer)
+  }
+
   async dispose (): Promise<void> {
     for (const held of this.#held) held.endAll()
     await Promise.all(this.#processes.map((process) => this.#fleet.giveBack(process)))
     await Promise.allSettled(this.#apps.map((app) => app.close()))
+    for (const disposer of this.#disposers) await disposer()
     await this.target.remove(this.space)
     await this.ledger.remove()
   }

@@ -2,10 +2,10 @@ import t from 'tap'
 import { durableMemory } from '../helpers/durable-memory.ts'
 import { mutants } from './mutants.ts'
 import { Fleet } from './process/fleet.ts'
+import { casesFor, runCase } from './suite.ts'
 
 // What a mutant never does is not waited for long.
 process.env.CONFORMANCE_DEADLINE = '2000'
-const { casesFor, runCase } = await import('./suite.ts')
 
 // No case here starts a process.
 const fleet = new Fleet('')

@@ -1,45 +1,12 @@
-import type { Consumer, Deliver, Delivery, EnvelopeOptions, JobEnvelope, Outcome, QueueSettings } from '../../lib/index.ts'
+import type { Deliver, Delivery, JobEnvelope } from '../../lib/index.ts'
 import type { Change } from '../helpers/durable-memory.ts'
+import { consuming, settling, storing, withoutOption, withSettings } from '../helpers/mutations.ts'
 
 /** A backend with one fault, and the case that has to find it. */
 export interface Mutant {
   readonly fault: string
   readonly foundBy: string
   readonly change: Change
-}
-
-/** Other envelopes are stored than were given. */
-function storing (alter: (job: JobEnvelope) => JobEnvelope): Change {
-  return ({ enqueue }) => ({ enqueue: (queue, jobs, options) => enqueue(queue, jobs.map(alter), options) })
-}
-
-function withoutOption (...names: (keyof EnvelopeOptions)[]): Change {
-  return storing((job) => ({ ...job, options: Object.fromEntries(Object.entries(job.options ?? {}).filter(([name]) => !names.includes(name as never))) }))
-}
-
-function withSettings (alter: (settings: QueueSettings) => QueueSettings): Change {
-  return ({ open }) => ({ open: (context) => open({ ...context, queues: context.queues.map(alter) }) })
-}
-
-/** Other outcomes are stored than the core decided. */
-function settling (alter: (outcome: Outcome, envelope: JobEnvelope) => Outcome): Change {
-  return ({ consume }) => ({
-    consume (queue, options, deliver) {
-      const altered = (delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void): void =>
-        deliver(delivery, (handed, outcome) => settle(handed, alter(outcome, handed.envelope)))
-      return consume(queue, options, altered as Deliver)
-    }
-  })
-}
-
-function consuming (alter: (consumer: Consumer) => Partial<Consumer>): Change {
-  return ({ consume }) => ({
-    consume (...args) {
-      const consumer = consume(...args)
-      const plain: Consumer = { pause: () => consumer.pause(), resume: () => consumer.resume(), stop: () => consumer.stop() }
-      return { ...plain, ...alter(plain) }
-    }
-  })
 }
 
 let count = 0

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, numbers, refused } from './assertions.ts'
+import { INVALID_PAYLOAD, isPending, numbers, PAYLOAD_TOO_LARGE, refused, settled } from './assertions.ts'
 import { storesPayloads, type Case } from './case.ts'
 import type { Lab } from './lab.ts'
-import { until } from './until.ts'
+import { inTime, until } from './until.ts'
 
 /** What the handlers of those payloads are given, in their order. */
 async function delivered (lab: Lab, payloads: readonly unknown[]): Promise<unknown[]> {
@@ -71,6 +71,26 @@ export const payloads: readonly Case[] = [
       app.jobs.resume()
       await until('all have run', () => seen.length === 3)
       assert.deepEqual(seen.map((payload) => JSON.stringify(payload)).sort(), ['{"list":[1]}', '{"list":[2]}', '{"list":[3]}'])
+    }
+  },
+  {
+    name: 'what is done to a payload while its enqueue waits for room does not reach the handler',
+    appliesTo: (subject) => storesPayloads(subject) && subject.capabilities.fullModes?.includes('wait') !== false,
+    async run (lab) {
+      const app = await lab.app({ queues: { default: { capacity: 1, concurrency: 1 } } })
+      const seen: unknown[] = []
+      app.jobs.define('work', async (payload) => { seen.push(payload) })
+      await app.ready()
+      app.jobs.pause()
+      await app.jobs.enqueue('work', 'fills')
+      const payload = { list: [1] }
+      const waits = settled(app.jobs.enqueue('work', payload))
+      assert.equal(await isPending(waits), true)
+      payload.list.push(2)
+      app.jobs.resume()
+      await inTime('there was room', waits)
+      await until('both have run', () => seen.length === 2)
+      assert.deepEqual(seen, ['fills', { list: [1] }])
     }
   },
   ...Object.entries(INVALID).map(([what, payload]): Case => ({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { NOT_SUPPORTED, numbers } from './assertions.ts'
-import { durable, type Case } from './case.ts'
+import type { Case } from './case.ts'
 import type { JobsProcess } from './process/jobs-process.ts'
 import { until } from './until.ts'
 
@@ -14,16 +14,17 @@ export const schedules: readonly Case[] = [
       const app = await lab.app()
       const ticks: number[] = []
       app.jobs.define('work', async (_payload, { job: { schedule } }) => { ticks.push(schedule!.at) })
-      const startAt = Date.now() + 100
-      const register = (): void => app.jobs.schedule('often', { every: 50 }, 'work', { startAt, endAt: startAt + 200, overlap: 'allow' })
+      const register = (): void => app.jobs.schedule('often', { every: 50 }, 'work', { overlap: 'allow' })
       if (!lab.capabilities.unique) {
         assert.throws(register, { code: NOT_SUPPORTED })
         return
       }
       register()
       await app.ready()
-      await until('all ticks have run', () => ticks.length >= 5)
-      assert.deepEqual(ticks.sort(), [0, 50, 100, 150, 200].map((after) => startAt + after))
+      await until('some ticks have run', () => ticks.length >= 5)
+      assert.equal(new Set(ticks).size, ticks.length)
+      assert.deepEqual(ticks.filter((tick) => (tick - ticks[0]!) % 50 !== 0), [])
+      assert.deepEqual(ticks.filter((tick) => tick > Date.now()), [])
     }
   },
   {
@@ -51,7 +52,7 @@ export const schedules: readonly Case[] = [
   },
   {
     name: 'five processes run each of 100 ticks, as one job each, though one is killed and one is stopped and continued',
-    appliesTo: ({ capabilities }) => durable({ capabilities } as never) && capabilities.unique,
+    appliesTo: ({ capabilities }) => capabilities.durable && capabilities.unique,
     async run (lab) {
       const processes = await lab.idleProcesses(5)
       const [killed, stopped] = processes as [JobsProcess, JobsProcess]

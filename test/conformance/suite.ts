@@ -6,19 +6,21 @@ import { inspection } from './inspection.ts'
 import { Lab } from './lab.ts'
 import { opening } from './opening.ts'
 import { order } from './order.ts'
+import { outages } from './outages.ts'
 import { payloads } from './payloads.ts'
 import type { Fleet } from './process/fleet.ts'
 import { processes } from './processes.ts'
 import { retries } from './retries.ts'
 import { schedules } from './schedules.ts'
 import { shutdown } from './shutdown.ts'
+import { stalls } from './stalls.ts'
 import type { ConformanceTarget } from './target.ts'
 import { unique } from './unique.ts'
 
 /** Everything that a backend promises, a sentence a case. */
 export const cases: readonly Case[] = [
-  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...shutdown, ...opening,
-  ...schedules, ...processes
+  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...shutdown, ...opening, ...outages,
+  ...schedules, ...processes, ...stalls
 ]
 
 /** The cases that apply to the backend. */

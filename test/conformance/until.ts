@@ -1,14 +1,17 @@
 import { setTimeout } from 'node:timers/promises'
 
+const POLLED_EVERY = 5
+
 /**
  * Milliseconds after which something that was waited for does not come any more. Generous: machines are busy. The environment
  * variable CONFORMANCE_DEADLINE says otherwise.
  */
-const DEADLINE = Number(process.env.CONFORMANCE_DEADLINE ?? 20_000)
-const POLLED_EVERY = 5
+function usualDeadline (): number {
+  return Number(process.env.CONFORMANCE_DEADLINE ?? 20_000)
+}
 
 /** Waits until the condition gives something else than false, null or undefined, and resolves to that. */
-export async function until<T> (what: string, condition: () => T | Promise<T>, deadline = DEADLINE): Promise<Exclude<T, false | null | undefined>> {
+export async function until<T> (what: string, condition: () => T | Promise<T>, deadline = usualDeadline()): Promise<Exclude<T, false | null | undefined>> {
   const end = performance.now() + deadline
   for (;;) {
     const answer = await condition()
@@ -19,7 +22,7 @@ export async function until<T> (what: string, condition: () => T | Promise<T>, d
 }
 
 /** What a promise settles to; rejects when that takes too long. */
-export async function inTime<T> (what: string, promise: Promise<T>, deadline = DEADLINE): Promise<T> {
+export async function inTime<T> (what: string, promise: Promise<T>, deadline = usualDeadline()): Promise<T> {
   const abandon = new AbortController()
   const late = setTimeout(deadline, undefined, { signal: abandon.signal }).then(() => {
     throw new Error(`waited ${deadline} ms in vain until ${what}`)

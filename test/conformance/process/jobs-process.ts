@@ -11,6 +11,9 @@ import type { ProcessSettings } from './settings.ts'
 // Beside this file, compiled or not as it is.
 const PROGRAM = fileURLToPath(new URL(`./child${extname(import.meta.url)}`, import.meta.url))
 
+/** Milliseconds: several at once, on a busy machine, with a loader that compiles. */
+const STARTED_WITHIN = 60_000
+
 /** A process for an app, which can be killed, stopped and continued. It keeps its parent alive only while that waits for an answer. */
 export class JobsProcess implements Omit<Commands, 'enqueue'> {
   readonly #child: ChildProcess
@@ -176,7 +179,7 @@ export async function spawnProcess (target: string): Promise<JobsProcess> {
   })
   const spawned = new JobsProcess(child)
   const ended = once(child, 'close').then(() => { throw new Error(`the process ended: ${spawned.output}`) })
-  await inTime('the process has loaded', Promise.race([once(child, 'message'), ended]))
+  await inTime('the process has loaded', Promise.race([once(child, 'message'), ended]), STARTED_WITHIN)
   return spawned
 }
 
