@@ -30,6 +30,7 @@ export class Transaction {
   unfinished = false
   readonly #counts: readonly Counts[]
   readonly #changed = new Set<Counts>()
+  readonly #heads = new Map<Counts, number>()
 
   constructor (sql: Statements, now: number) {
     this.sql = sql
@@ -50,6 +51,13 @@ export class Transaction {
     const counts = this.look(queue)
     this.#changed.add(counts)
     return counts
+  }
+
+  /** A position before everything that waits, which was taken later. Jobs that one transaction puts there keep their order. */
+  head (counts: Counts): number {
+    let head = this.#heads.get(counts)
+    if (head === undefined) this.#heads.set(counts, head = -counts.next_position++)
+    return head
   }
 
   save (): void {
