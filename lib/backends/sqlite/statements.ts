@@ -44,12 +44,12 @@ export function prepareStatements (db: DatabaseSync) {
     /** Walks from line to line: what it costs grows with the priorities in use, not with the jobs. */
     waitingSince: sql(`
       WITH RECURSIVE lines (line) AS (
-        SELECT min(line) FROM ${JOBS} WHERE queue = ?1 AND place = ${WAITING}
+        SELECT min(line) FROM ${JOBS} WHERE queue = ? AND place = ${WAITING}
         UNION ALL
-        SELECT (SELECT min(line) FROM ${JOBS} WHERE queue = ?1 AND place = ${WAITING} AND line > lines.line) FROM lines WHERE line IS NOT NULL
+        SELECT (SELECT min(line) FROM ${JOBS} WHERE queue = ? AND place = ${WAITING} AND line > lines.line) FROM lines WHERE line IS NOT NULL
       )
       SELECT options, run_at, enqueued_at FROM lines JOIN ${JOBS} AS job ON job.seq = (
-        SELECT seq FROM ${JOBS} AS first WHERE first.queue = ?1 AND first.place = ${WAITING} AND first.line = lines.line ORDER BY position, seq LIMIT 1
+        SELECT seq FROM ${JOBS} AS first WHERE first.queue = ? AND first.place = ${WAITING} AND first.line = lines.line ORDER BY position, seq LIMIT 1
       )`),
 
     finish: sql(`
