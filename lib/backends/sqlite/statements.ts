@@ -10,6 +10,16 @@ const WORKERS = `${PREFIX}_workers`
 const DELIVERY = 'seq, line, id, name, payload, attempt, enqueued_at, correlation_id, options, unique_key, unique_for, run_at, stalls'
 const HELD = `seq = ? AND place = ${ACTIVE} AND position = ?`
 
+/** Rows that one statement inserts: fewer calls into SQLite. */
+export const PLAIN_BATCH = 10
+export const PLAIN_VALUES = 8
+
+function insertPlain (rows: number): string {
+  return `
+    INSERT INTO ${JOBS} (queue, place, line, position, id, name, payload, attempt, enqueued_at, rank, correlation_id)
+    VALUES ${Array(rows).fill(`(?, ${WAITING}, 1, ?, ?, ?, ?, ?, ?, 1, ?)`).join(', ')}`
+}
+
 export type Statements = ReturnType<typeof prepareStatements>
 
 export function prepareStatements (db: DatabaseSync) {
@@ -23,9 +33,8 @@ export function prepareStatements (db: DatabaseSync) {
     saveQueue: sql(`
       UPDATE ${QUEUES} SET fresh = ?, returned = ?, delayed = ?, active = ?, dead = ?, finished = ?, next_position = ? WHERE queue = ?`),
 
-    insertPlain: sql(`
-      INSERT INTO ${JOBS} (queue, place, line, position, id, name, payload, attempt, enqueued_at, rank, correlation_id)
-      VALUES (?, ${WAITING}, 1, ?, ?, ?, ?, ?, ?, 1, ?)`),
+    insertPlain: sql(insertPlain(1)),
+    insertPlainBatch: sql(insertPlain(PLAIN_BATCH)),
     insert: sql(`
       INSERT INTO ${JOBS} (queue, place, line, position, id, name, payload, attempt, enqueued_at, rank, correlation_id,
         options, unique_key, unique_for, run_at, finished_at, ended_as)
