@@ -36,6 +36,7 @@ export class Store implements GroupWork {
   readonly #lease: Lease
   /** Whom the transaction that runs acts for. */
   #worker: number | undefined
+  #closing: Promise<void> | undefined
 
   constructor (connection: Connection, context: BackendContext, options: StoreOptions, rows: readonly Counts[]) {
     const { clock, log, queues } = context
@@ -87,6 +88,7 @@ export class Store implements GroupWork {
       this.#fill(tx, lane)
       queue.trim(tx)
     }
+    this.#housekeeping.findNextDue(tx)
   }
 
   committed (tx: Transaction): void {
@@ -106,8 +108,16 @@ export class Store implements GroupWork {
     for (const { admission } of this.lanes.values()) admission.rolledBack()
   }
 
+  unavailable (error: Error): void {
+    for (const { admission } of this.lanes.values()) admission.producers.rejectAll(error)
+  }
+
   /** Gives back what this process holds, and ends. */
-  async close (): Promise<void> {
+  close (): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close (): Promise<void> {
     this.#housekeeping.stop()
     try {
       await this.group.settled()
@@ -116,7 +126,7 @@ export class Store implements GroupWork {
       })
     } finally {
       this.group.close()
-      for (const { admission } of this.lanes.values()) admission.close(this.connection.unavailable(new Error('it is closed')))
+      this.unavailable(this.connection.unavailable(new Error('it is closed')))
       this.connection.close()
     }
   }
