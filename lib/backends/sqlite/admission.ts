@@ -81,10 +81,6 @@ export class Admission {
     return this.producers.wait(enqueue, this.queue.settings.enqueueTimeout, enqueue.signal)
   }
 
-  close (error: Error): void {
-    this.producers.rejectAll(error)
-  }
-
   * #waiting (): Generator<Enqueue> {
     yield * this.producers
     yield * this.#newcomers

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../../types/backend.ts'
 import { isOwnError, retryLater, SqliteUnavailableError, toError } from '../../errors.ts'
@@ -6,9 +7,9 @@ import { migrate } from './schema.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
-const BUSY_TIMEOUT = 20
-/** Milliseconds between tries for a lock. */
-export const BUSY_PAUSE = 20
+const BUSY_TIMEOUT = 2
+/** Milliseconds between tries for a lock, outside of the group commit. */
+const BUSY_PAUSE = 20
 
 export interface ConnectionOptions {
   readonly path: string
@@ -23,11 +24,17 @@ export class Connection {
   readonly sql: Statements
   readonly #db: DatabaseSync
   readonly #options: ConnectionOptions
+  readonly #file: string
+  readonly #inode: number
+  #gone: Error | undefined
 
   private constructor (db: DatabaseSync, options: ConnectionOptions) {
     this.#db = db
     this.#options = options
     this.sql = prepareStatements(db)
+    // As SQLite has it: absolute, whatever the option was.
+    this.#file = (db.prepare('PRAGMA database_list').get() as { file: string }).file
+    this.#inode = statSync(this.#file).ino
   }
 
   /** Creates the tables where they are missing. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
@@ -52,6 +59,17 @@ export class Connection {
 
   rollback (): void {
     rollback(this.#db)
+  }
+
+  /** Throws when the file is another one by now, or none: what is written into a removed file is lost with the process. */
+  checkFile (): void {
+    if (statSync(this.#file, { throwIfNoEntry: false })?.ino === this.#inode) return
+    this.#gone = new Error('it was removed or replaced while it was open; restart the app')
+    throw this.#gone
+  }
+
+  assertUsable (): void {
+    if (this.#gone !== undefined) throw this.#gone
   }
 
   /** Reads outside of a transaction. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */

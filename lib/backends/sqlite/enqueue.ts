@@ -10,6 +10,7 @@ export class Enqueue implements GroupMember {
   /** The jobs' payloads as they are stored. */
   readonly payloads: readonly string[]
   readonly signal: AbortSignal | undefined
+  deadline: number | undefined = undefined
   results: Results | undefined = undefined
   error: unknown = undefined
   readonly promise: Promise<Results>

@@ -2,11 +2,13 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../../types/backend.ts'
 import { KeepAlive } from '../../keep-alive.ts'
 import { isBusy } from '../../node-sqlite.ts'
-import { BUSY_PAUSE, type Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { Transaction } from './transaction.ts'
 
 /** Something that somebody waits for: done with others in one transaction, and answered when it is committed. */
 export interface GroupMember {
+  /** Until when it goes on trying, monotonic milliseconds; set when it first meets a locked file. */
+  deadline?: number
   perform (tx: Transaction): void
   committed (): void
   failed (error: Error): void
@@ -21,12 +23,18 @@ export interface GroupWork {
   after (tx: Transaction): void
   committed (tx: Transaction): void
   rolledBack (): void
+  /** The file has been out of reach for too long. */
+  unavailable (error: Error): void
 }
-
-interface Waiting { readonly member: GroupMember, /** Monotonic milliseconds; set when it first met a locked file. */ deadline: number | undefined }
 
 /** Members that one transaction takes: a long one would hold up everything else. */
 const MEMBERS = 1000
+/**
+ * Milliseconds between tries for a lock: short at first, since busy processes leave it for moments only, and nobody queues
+ * for it; a little longer after every so many tries, for who has it may keep it.
+ */
+const MAX_BUSY_PAUSE = 20
+const TRIES_A_PAUSE = 10
 /** Milliseconds before a transaction that failed is tried again. */
 const FIRST_BACKOFF = 100
 const LAST_BACKOFF = 5000
@@ -44,10 +52,12 @@ export class GroupCommit {
   readonly #options: GroupCommitOptions
   readonly #work: GroupWork
   readonly #keepAlive: KeepAlive
-  #waiting: Waiting[] = []
+  #waiting: GroupMember[] = []
   #scheduled = false
   #timer: unknown
-  #busySince: number | undefined
+  /** Monotonic milliseconds. */
+  #failingSince: number | undefined
+  #busyTries = 0
   #backoff = 0
   #closed = false
   #onSettled: (() => void)[] = []
@@ -67,7 +77,7 @@ export class GroupCommit {
       member.failed(this.#options.connection.unavailable(new Error('it is closed')))
       return
     }
-    this.#waiting.push({ member, deadline: undefined })
+    this.#waiting.push(member)
     this.wake()
   }
 
@@ -80,7 +90,7 @@ export class GroupCommit {
 
   /** Resolves when what was to be stored is stored, or could not be. */
   settled (): Promise<void> {
-    if (!this.#scheduled && !this.#pending) return Promise.resolve()
+    if (this.#closed || (!this.#scheduled && !this.#pending)) return Promise.resolve()
     return new Promise((resolve) => {
       this.#onSettled.push(resolve)
       this.wake()
@@ -92,7 +102,7 @@ export class GroupCommit {
     this.#options.clock.clearTimeout(this.#timer)
     this.#keepAlive.release()
     const error = this.#options.connection.unavailable(new Error('it is closed'))
-    for (const { member } of this.#waiting.splice(0)) member.failed(error)
+    for (const member of this.#waiting.splice(0)) member.failed(error)
     this.#tellSettled()
   }
 
@@ -108,61 +118,72 @@ export class GroupCommit {
       this.#work.rolledBack()
       if (isBusy(error)) this.#onBusy(group, error)
       else this.#onFailure(group, error)
+      this.#checkPatience(error)
       return
     }
     this.#onCommit(group, tx)
   }
 
-  #transact (group: readonly Waiting[]): Transaction {
-    const { sql } = this.#options.connection
+  #transact (group: readonly GroupMember[]): Transaction {
+    const { connection, connection: { sql } } = this.#options
+    connection.assertUsable()
     sql.begin.run()
     const tx = new Transaction(sql, this.#options.clock.now())
     this.#work.before(tx)
-    for (const { member } of group) member.perform(tx)
+    for (const member of group) member.perform(tx)
     this.#work.after(tx)
     tx.save()
     sql.commit.run()
     return tx
   }
 
-  #onCommit (group: readonly Waiting[], tx: Transaction): void {
+  #onCommit (group: readonly GroupMember[], tx: Transaction): void {
     if (this.#backoff > 0) this.#options.log.info('the SQLite file can be used again')
-    this.#busySince = undefined
+    this.#failingSince = undefined
+    this.#busyTries = 0
     this.#backoff = 0
     this.#work.committed(tx)
-    for (const { member } of group) member.committed()
+    for (const member of group) member.committed()
     if (tx.unfinished || this.#waiting.length > 0) this.wake()
     this.#tellSettled()
   }
 
   // Waiting inside SQLite would stop the process. Those who wait for an answer are told after a while, the rest goes on.
-  #onBusy (group: readonly Waiting[], error: unknown): void {
+  #onBusy (group: readonly GroupMember[], error: unknown): void {
     const { clock, connection, busyTimeout } = this.#options
     const now = clock.monotonic()
-    this.#busySince ??= now
-    const patient: Waiting[] = []
-    for (const waiting of group) {
-      waiting.deadline ??= now + busyTimeout
-      if (waiting.deadline > now) patient.push(waiting)
-      else waiting.member.failed(connection.unavailable(error))
+    const patient: GroupMember[] = []
+    for (const member of group) {
+      member.deadline ??= now + busyTimeout
+      if (member.deadline > now) patient.push(member)
+      else member.failed(connection.unavailable(error))
     }
     this.#waiting = [...patient, ...this.#waiting]
-    if (now - this.#busySince >= busyTimeout) this.#tellSettled()
     this.#keepAlive.hold()
     this.#scheduled = true
-    this.#timer = clock.setTimeout(this.#flush, BUSY_PAUSE)
+    this.#timer = clock.setTimeout(this.#flush, Math.min(1 + Math.floor(this.#busyTries++ / TRIES_A_PAUSE), MAX_BUSY_PAUSE))
   }
 
-  #onFailure (group: readonly Waiting[], cause: unknown): void {
+  #onFailure (group: readonly GroupMember[], cause: unknown): void {
     const { clock, connection, log } = this.#options
     const error = connection.unavailable(cause)
     if (this.#backoff === 0) log.error({ err: error }, 'the SQLite file cannot be used')
-    for (const { member } of group) member.failed(error)
+    for (const member of group) member.failed(error)
     this.#tellSettled()
     this.#keepAlive.hold()
     this.#backoff = Math.min(Math.max(FIRST_BACKOFF, this.#backoff * 2), LAST_BACKOFF)
     clock.clearTimeout(this.#timer)
     this.#timer = clock.setTimeout(this.wake, this.#backoff)
+  }
+
+  // Those who wait for room wait for nothing else.
+  #checkPatience (cause: unknown): void {
+    const { clock, connection, busyTimeout } = this.#options
+    const now = clock.monotonic()
+    this.#failingSince ??= now
+    if (now - this.#failingSince < busyTimeout) return
+    this.#work.unavailable(connection.unavailable(cause))
+    this.#tellSettled()
   }
 
   #tellSettled (): void {

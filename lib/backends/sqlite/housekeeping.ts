@@ -17,15 +17,17 @@ export class Housekeeping {
   #heartbeat: unknown
   #alarm: unknown
   #alarmAt = Infinity
+  #nextDue = Infinity
   #stopped = false
   keepsLease = false
   /** To be done in the next transaction. */
   #reaps = false
   #prunes = false
   #lastPruned: number
-  /** The wall clock's lead over the monotonic one, and since when. A clock that was set says nothing about leases. */
+  /** The wall clock's lead over the monotonic one. */
   #offset: number
-  #offsetSince: number
+  /** When the wall clock was set, in monotonic milliseconds. */
+  #setAt = -Infinity
 
   constructor (store: Store, clock: Clock, options: StoreOptions) {
     this.#store = store
@@ -33,7 +35,6 @@ export class Housekeeping {
     this.#options = options
     this.#lastPruned = clock.monotonic()
     this.#offset = clock.now() - clock.monotonic()
-    this.#offsetSince = -Infinity
     this.#schedulePoll()
   }
 
@@ -56,10 +57,15 @@ export class Housekeeping {
     }
   }
 
+  /** After everything else, since that may have delayed a job. */
+  findNextDue (tx: Transaction): void {
+    this.#nextDue = this.#dueAfter(tx.queues)
+  }
+
   committed (tx: Transaction): void {
     this.#reaps = false
     if (!tx.unfinished) this.#prunes = false
-    this.#watchDue(tx.queues)
+    this.#watch(this.#nextDue)
   }
 
   /** This process's jobs are anybody's now. */
@@ -76,7 +82,7 @@ export class Housekeeping {
   #dissolve (tx: Transaction, worker: number, stalls: number): void {
     for (const { queue } of tx.queues) {
       const counts = tx.counts(queue)
-      const given = Number(tx.sql.giveBack.run(-counts.next_position++, stalls, queue, worker).changes)
+      const given = Number(tx.sql.giveBack.run(tx.head(counts), stalls, queue, worker).changes)
       counts.active -= given
       counts.returned += given
     }
@@ -96,18 +102,21 @@ export class Housekeeping {
 
   #look (): void {
     this.#schedulePoll()
-    const { connection: { sql }, group, lanes } = this.#store
+    const { connection, connection: { sql }, group, lanes } = this.#store
     const now = this.#clock.now()
     try {
-      this.#reaps = this.#trustsClock(now) && sql.expiredWorkers.get(now) !== undefined
+      connection.checkFile()
+      const wasSet = this.#clockWasSet(now)
+      const trusted = this.#clock.monotonic() - this.#setAt >= this.#options.lease
+      this.#reaps = trusted && sql.expiredWorkers.get(now) !== undefined
       const counts = sql.queues.all() as unknown as Counts[]
-      this.#watchDue(counts)
+      this.#watch(this.#dueAfter(counts))
       if (this.#isPruningDue()) this.#prunes = true
       const wanted = [...lanes.values()].some(({ queue, admission, consumer }) => {
         const row = counts.find(({ queue: id }) => id === queue.id)!
         return (admission.producers.size > 0 && queue.room(row) > 0) || ((consumer?.wanted ?? 0) > 0 && row.fresh + row.returned > 0)
       })
-      if (wanted || this.#reaps || this.#prunes) group.wake()
+      if (wanted || wasSet || this.#reaps || this.#prunes) group.wake()
     } catch {
       // The next transaction meets the same problem, and says so.
       group.wake()
@@ -121,23 +130,29 @@ export class Housekeeping {
     return true
   }
 
-  /** Leases are times of the wall clock: after it was set, living workers get the time to renew theirs. */
-  #trustsClock (now: number): boolean {
+  /** Leases are times of the wall clock: once it was set, ours is renewed, and others get the time to do so. */
+  #clockWasSet (now: number): boolean {
     const monotonic = this.#clock.monotonic()
     const offset = now - monotonic
-    if (Math.abs(offset - this.#offset) > this.#options.lease / 6) this.#offsetSince = monotonic
+    const wasSet = Math.abs(offset - this.#offset) > this.#options.lease / 6
+    if (wasSet) this.#setAt = monotonic
     this.#offset = offset
-    return monotonic - this.#offsetSince >= this.#options.lease
+    return wasSet
   }
 
-  /** One timer, to the next time at which a delayed job falls due. */
-  #watchDue (counts: readonly Counts[]): void {
+  /** When the next delayed job falls due. */
+  #dueAfter (counts: readonly Counts[]): number {
     let next = Infinity
     for (const { queue } of this.#store.lanes.values()) {
       if (counts.find(({ queue: id }) => id === queue.id)!.delayed === 0) continue
-      const { due } = this.#store.connection.sql.nextDue.get(queue.id) as { due: number | null }
-      if (due !== null && due < next) next = due
+      const { due } = this.#store.connection.sql.nextDue.get(queue.id) as { due: number }
+      next = Math.min(next, due)
     }
+    return next
+  }
+
+  /** One timer for all. */
+  #watch (next: number): void {
     if (next === this.#alarmAt || this.#stopped) return
     this.#clock.clearTimeout(this.#alarm)
     this.#alarmAt = next

@@ -95,7 +95,7 @@ class SqliteBackend implements Backend {
     await group.settled()
     return connection.read((sql) => {
       const { fresh, returned, delayed, active, dead } = (sql.queues.all() as unknown as Counts[]).find((row) => row.queue === id)!
-      const firsts = fresh + returned === 0 ? [] : sql.waitingSince.all(id) as unknown as JobRow[]
+      const firsts = fresh + returned === 0 ? [] : sql.waitingSince.all(id, id, id) as unknown as JobRow[]
       return {
         // A due retry counts as delayed until it is taken: waiting jobs never exceed the capacity.
         waiting: fresh,

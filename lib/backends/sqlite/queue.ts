@@ -29,7 +29,7 @@ export class SqliteQueue {
     const counts = tx.counts(this.id)
     const { options } = job
     if (options === undefined) {
-      tx.sql.insertPlain.run(this.id, counts.next_position++, job.id, job.name, payload, job.attempt, job.enqueuedAt, job.correlationId ?? null)
+      tx.insertPlain(this.id, counts.next_position++, job, payload)
       counts.fresh++
       return
     }

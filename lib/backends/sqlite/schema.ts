@@ -72,15 +72,14 @@ CREATE TABLE ${PREFIX}_workers (
 CREATE INDEX ${PREFIX}_workers_lease ON ${PREFIX}_workers (lease_until);`
 
 /** From one version to the next. */
-const MIGRATIONS: readonly string[] = [VERSION_1]
+export const MIGRATIONS: readonly string[] = [VERSION_1]
 
 /** Brings the tables up to date, within a transaction of the caller's. Throws FST_JOBS_NOT_SUPPORTED where a newer release made them. */
-export function migrate (db: DatabaseSync, path: string): void {
+export function migrate (db: DatabaseSync, path: string, migrations = MIGRATIONS): void {
   db.exec(`CREATE TABLE IF NOT EXISTS ${PREFIX}_schema (version INTEGER NOT NULL)`)
-  const row = db.prepare(`SELECT version FROM ${PREFIX}_schema`).get() as { version: number } | undefined
-  const version = row === undefined ? 0 : row.version
-  if (version > MIGRATIONS.length) throw new SqliteSchemaError(path, version, MIGRATIONS.length)
-  for (const migration of MIGRATIONS.slice(version)) db.exec(migration)
-  if (row === undefined) db.exec(`INSERT INTO ${PREFIX}_schema VALUES (${MIGRATIONS.length})`)
-  else if (version < MIGRATIONS.length) db.exec(`UPDATE ${PREFIX}_schema SET version = ${MIGRATIONS.length}`)
+  const { version } = db.prepare(`SELECT coalesce(max(version), 0) AS version FROM ${PREFIX}_schema`).get() as { version: number }
+  if (version > migrations.length) throw new SqliteSchemaError(path, version, migrations.length)
+  if (version === migrations.length) return
+  for (const migration of migrations.slice(version)) db.exec(migration)
+  db.exec(`DELETE FROM ${PREFIX}_schema; INSERT INTO ${PREFIX}_schema VALUES (${migrations.length})`)
 }

@@ -13,7 +13,8 @@ export function settle (tx: Transaction, queue: SqliteQueue, delivery: SqliteDel
     case 'cancelled':
       if (!finish(tx, queue, delivery, outcome.type, counts.next_position++)) return
       if (queue.settings.history > 0) counts.finished++
-      queue.keys.end(tx, delivery.row)
+      if (outcome.type === 'succeeded') queue.keys.end(tx, delivery.row)
+      else queue.keys.giveBack(tx, delivery.row)
       break
     case 'dead':
       if (tx.sql.bury.run(counts.next_position++, tx.now, encode(outcome.error), seq, worker).changes === 0) return
@@ -25,8 +26,7 @@ export function settle (tx: Transaction, queue: SqliteQueue, delivery: SqliteDel
       counts.delayed++
       break
     case 'released':
-      // To the head: it was taken before everything that waits.
-      if (tx.sql.release.run(-counts.next_position++, seq, worker).changes === 0) return
+      if (tx.sql.release.run(tx.head(counts), seq, worker).changes === 0) return
       counts.returned++
   }
   counts.active--

@@ -10,6 +10,16 @@ const WORKERS = `${PREFIX}_workers`
 const DELIVERY = 'seq, line, id, name, payload, attempt, enqueued_at, correlation_id, options, unique_key, unique_for, run_at, stalls'
 const HELD = `seq = ? AND place = ${ACTIVE} AND position = ?`
 
+/** Rows that one statement inserts: fewer calls into SQLite. */
+export const PLAIN_BATCH = 10
+export const PLAIN_VALUES = 8
+
+function insertPlain (rows: number): string {
+  return `
+    INSERT INTO ${JOBS} (queue, place, line, position, id, name, payload, attempt, enqueued_at, rank, correlation_id)
+    VALUES ${Array(rows).fill(`(?, ${WAITING}, 1, ?, ?, ?, ?, ?, ?, 1, ?)`).join(', ')}`
+}
+
 export type Statements = ReturnType<typeof prepareStatements>
 
 export function prepareStatements (db: DatabaseSync) {
@@ -23,9 +33,8 @@ export function prepareStatements (db: DatabaseSync) {
     saveQueue: sql(`
       UPDATE ${QUEUES} SET fresh = ?, returned = ?, delayed = ?, active = ?, dead = ?, finished = ?, next_position = ? WHERE queue = ?`),
 
-    insertPlain: sql(`
-      INSERT INTO ${JOBS} (queue, place, line, position, id, name, payload, attempt, enqueued_at, rank, correlation_id)
-      VALUES (?, ${WAITING}, 1, ?, ?, ?, ?, ?, ?, 1, ?)`),
+    insertPlain: sql(insertPlain(1)),
+    insertPlainBatch: sql(insertPlain(PLAIN_BATCH)),
     insert: sql(`
       INSERT INTO ${JOBS} (queue, place, line, position, id, name, payload, attempt, enqueued_at, rank, correlation_id,
         options, unique_key, unique_for, run_at, finished_at, ended_as)
@@ -44,12 +53,12 @@ export function prepareStatements (db: DatabaseSync) {
     /** Walks from line to line: what it costs grows with the priorities in use, not with the jobs. */
     waitingSince: sql(`
       WITH RECURSIVE lines (line) AS (
-        SELECT min(line) FROM ${JOBS} WHERE queue = ?1 AND place = ${WAITING}
+        SELECT min(line) FROM ${JOBS} WHERE queue = ? AND place = ${WAITING}
         UNION ALL
-        SELECT (SELECT min(line) FROM ${JOBS} WHERE queue = ?1 AND place = ${WAITING} AND line > lines.line) FROM lines WHERE line IS NOT NULL
+        SELECT (SELECT min(line) FROM ${JOBS} WHERE queue = ? AND place = ${WAITING} AND line > lines.line) FROM lines WHERE line IS NOT NULL
       )
       SELECT options, run_at, enqueued_at FROM lines JOIN ${JOBS} AS job ON job.seq = (
-        SELECT seq FROM ${JOBS} AS first WHERE first.queue = ?1 AND first.place = ${WAITING} AND first.line = lines.line ORDER BY position, seq LIMIT 1
+        SELECT seq FROM ${JOBS} AS first WHERE first.queue = ? AND first.place = ${WAITING} AND first.line = lines.line ORDER BY position, seq LIMIT 1
       )`),
 
     finish: sql(`

@@ -36,6 +36,7 @@ export class Store implements GroupWork {
   readonly #lease: Lease
   /** Whom the transaction that runs acts for. */
   #worker: number | undefined
+  #closing: Promise<void> | undefined
 
   constructor (connection: Connection, context: BackendContext, options: StoreOptions, rows: readonly Counts[]) {
     const { clock, log, queues } = context
@@ -87,6 +88,7 @@ export class Store implements GroupWork {
       this.#fill(tx, lane)
       queue.trim(tx)
     }
+    this.#housekeeping.findNextDue(tx)
   }
 
   committed (tx: Transaction): void {
@@ -106,19 +108,32 @@ export class Store implements GroupWork {
     for (const { admission } of this.lanes.values()) admission.rolledBack()
   }
 
+  unavailable (error: Error): void {
+    for (const { admission } of this.lanes.values()) admission.producers.rejectAll(error)
+  }
+
   /** Gives back what this process holds, and ends. */
-  async close (): Promise<void> {
+  close (): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close (): Promise<void> {
     this.#housekeeping.stop()
     try {
-      await this.group.settled()
       await new Promise<void>((resolve, reject) => {
-        this.group.add({ perform: (tx) => this.#housekeeping.leave(tx, this.#lease.worker), committed: resolve, failed: reject })
+        this.group.add({ perform: (tx) => this.#leave(tx), committed: resolve, failed: reject })
       })
     } finally {
       this.group.close()
-      for (const { admission } of this.lanes.values()) admission.close(this.connection.unavailable(new Error('it is closed')))
+      this.unavailable(this.connection.unavailable(new Error('it is closed')))
       this.connection.close()
     }
+  }
+
+  // From here on nothing is claimed: the worker is no more.
+  #leave (tx: Transaction): void {
+    this.#housekeeping.leave(tx, this.#lease.worker)
+    this.#worker = undefined
   }
 
   /** Claims for free slots; the room that this makes lets producers in, whose jobs may be claimed at once. */

@@ -1,5 +1,7 @@
+import { rename, writeFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
-import { deferred, now, turns } from '../../helpers/app.ts'
+import { sqlite } from '../../../lib/backends/sqlite/index.ts'
+import { buildApp, deferred, now, turns } from '../../helpers/app.ts'
 import { ManualClock } from '../../helpers/clock.ts'
 import { test, type SqliteFile } from '../../helpers/sqlite.ts'
 
@@ -126,6 +128,44 @@ test('closing waits for a lock, and gives up on it', async (t, file) => {
   t.equal(file.rows('workers').length, 1, 'its lease tells the others')
 })
 
+test('what is enqueued while a locked file is closed fails, and nothing hangs', async (t, file) => {
+  const clock = new ManualClock()
+  const backend = sqlite({ path: file.path, busyTimeout: 1000 })
+  const app = await buildApp(t, { backend, clock })
+  await app.ready()
+  await turns(20)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const closing = t.rejects(backend.close(), UNAVAILABLE)
+  await turns(20)
+  await clock.advance(500)
+  const job = { id: 'x', name: 'work', payload: 1, attempt: 1, enqueuedAt: 0, correlationId: undefined, options: undefined }
+  const failing = t.rejects(backend.enqueue('default', [job], {}), { ...UNAVAILABLE, message: /closed/ })
+  await clock.advance(1100)
+  await closing
+  await failing
+  await t.rejects(backend.close(), UNAVAILABLE, 'closing again is the same')
+  await t.rejects(async () => backend.stats('default'), UNAVAILABLE)
+  other.exec('COMMIT')
+})
+
+test('what is enqueued while it closes is stored or refused', async (t, file) => {
+  const backend = sqlite({ path: file.path })
+  const app = await buildApp(t, { backend, queues: { default: { capacity: 5000 } } })
+  await app.ready()
+  await turns(20)
+  const closing = backend.close()
+  await undefined
+  await undefined
+  const results = await Promise.allSettled(Array.from({ length: 1500 }, (_, n) => backend.enqueue('default', [
+    { id: `${n}`, name: 'work', payload: n, attempt: 1, enqueuedAt: 0, correlationId: undefined, options: undefined }
+  ], {})))
+  await closing
+  const stored = results.filter(({ status }) => status === 'fulfilled').length
+  t.ok(stored < 1500)
+  t.equal(file.rows('jobs').length, stored)
+})
+
 test('a full disk fails the enqueues of the group, and nothing of it has happened', async (t, file) => {
   const { app, ran, lines } = await worker(file)
   fillDisk(file)
@@ -154,6 +194,7 @@ test('what has ended while the disk is full is stored once there is room, with a
   await turns(20)
   await clock.advance(10_000)
   t.match(file.rows('jobs'), [{ place: 2 }])
+  t.match(await app.jobs.get(id), { state: 'active' }, 'looking does not wait for that')
   t.equal(lines.filter(({ msg }) => msg === 'the SQLite file cannot be used').length, 1, 'said once')
   freeDisk(file)
   await clock.advance(5000)
@@ -170,8 +211,34 @@ test('who waits for room is not let in by a transaction that failed', async (t, 
   app.jobs.resume()
   t.equal(await now(waiting), 'pending')
   freeDisk(file)
-  await clock.advance(5000)
+  await clock.advance(500)
   await waiting
   await app.jobs.idle()
   t.same(ran, [BIG])
+})
+
+test('who waits for room does not wait for a file that stays out of reach', async (t, file) => {
+  const { app, clock } = await worker(file, { capacity: 1 })
+  app.jobs.pause()
+  await app.jobs.enqueue('work', 1)
+  const failing = t.rejects(app.jobs.enqueue('work', 2), UNAVAILABLE)
+  await turns(20)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  app.jobs.resume()
+  await clock.advance(1100)
+  await failing
+  other.exec('COMMIT')
+  await clock.advance(20)
+})
+
+test('a file that was removed takes no more jobs, since they would be lost', async (t, file) => {
+  const { app, clock, lines } = await worker(file)
+  await rename(file.path, `${file.path}.moved`)
+  await clock.advance(500)
+  await t.rejects(app.jobs.enqueue('work', 1), { ...UNAVAILABLE, message: /removed or replaced/ })
+  await writeFile(file.path, '')
+  await clock.advance(500)
+  await t.rejects(app.jobs.enqueue('work', 1), UNAVAILABLE)
+  t.equal(lines.filter(({ msg }) => msg === 'the SQLite file cannot be used').length, 1)
 })

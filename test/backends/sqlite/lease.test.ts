@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { deferred, turns, type Deferred } from '../../helpers/app.ts'
+import { sqlite } from '../../../lib/backends/sqlite/index.ts'
+import { buildApp, deferred, turns, type Deferred } from '../../helpers/app.ts'
 import { ManualClock, SkewedClock } from '../../helpers/clock.ts'
 import { test, type SqliteFile } from '../../helpers/sqlite.ts'
 
@@ -123,6 +124,28 @@ test('progress of a job that is lost is not stored', async (t, file) => {
   t.match(file.rows('jobs'), [{ progress: null, place: 2, position: 7 }])
 })
 
+test('nothing changes a job that somebody else holds, whatever became of it here', async (t, file) => {
+  const time = new ManualClock()
+  const app = await file.app({ clock: time, backend: { lease: LEASE }, shutdown: { mode: 'stop' } })
+  const gate = deferred()
+  for (const [name, attempts] of [['succeeding', 1], ['dying', 1], ['retrying', 2]] as const) {
+    app.jobs.define(name, { attempts }, async () => {
+      await gate.promise
+      if (name !== 'succeeding') throw new Error('no')
+    })
+  }
+  app.jobs.define('stopping', async (_payload, { signal }) => { await new Promise((_resolve, reject) => signal.addEventListener('abort', reject)) })
+  await app.ready()
+  await app.jobs.enqueueMany(['succeeding', 'dying', 'retrying', 'stopping'].map((job) => ({ job, payload: null })))
+  await turns(20)
+  file.connect().exec('UPDATE fastify_jobs_jobs SET position = 7')
+  gate.resolve()
+  await turns(20)
+  await app.close()
+  t.match(file.rows('jobs'), Array(4).fill({ place: 2, position: 7, attempt: 1 }))
+  t.match(file.rows('queues'), [{ active: 4, finished: 0, dead: 0, delayed: 0, returned: 0 }])
+})
+
 test('a lease that ran out is as good as before if nobody took notice', async (t, file) => {
   const time = new ManualClock()
   const one = await processOf(file, time)
@@ -191,6 +214,20 @@ test('what a process still holds when it closes is anybody’s at once', async (
   t.same(file.rows('workers'), [])
   never.resolve()
   t.ok(time)
+})
+
+test('a backend that is closed while its consumer wants more takes nothing with it', async (t, file) => {
+  const backend = sqlite({ path: file.path })
+  const app = await buildApp(t, { backend, queues: { default: { concurrency: 1 } } })
+  const never = deferred()
+  app.jobs.define('stubborn', async () => { await never.promise })
+  await app.ready()
+  await app.jobs.enqueueMany([1, 2, 3].map((payload) => ({ job: 'stubborn', payload })))
+  await turns(20)
+  await backend.close()
+  t.match(file.rows('queues'), [{ active: 0, fresh: 2, returned: 1 }])
+  t.same(file.rows('jobs').map(({ place }) => place), [0, 0, 0])
+  never.resolve()
 })
 
 test('jobs of queues that nobody has here are reaped, too', async (t, file) => {

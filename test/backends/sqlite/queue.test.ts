@@ -119,16 +119,35 @@ test('stats count what waits, what is delayed, what runs and what is dead, and s
 })
 
 test('pause takes nothing more, resume goes on, and what was claimed meanwhile goes back to the head', async (t, file) => {
-  const { app, ran } = await worker(file, { concurrency: 2 })
+  const { app, ran } = await worker(file, { concurrency: 3 })
   app.jobs.define('pausing', async (payload) => { ran.push(payload); app.jobs.pause() })
   await app.ready()
-  await app.jobs.enqueueMany([{ job: 'pausing', payload: 1 }, { job: 'work', payload: 2 }, { job: 'work', payload: 3 }])
+  await app.jobs.enqueueMany([{ job: 'pausing', payload: 1 }, ...[2, 3, 4].map((payload) => ({ job: 'work', payload }))])
   await turns(20)
   t.same(ran, [1])
-  t.match(await app.jobs.status(), { queues: { default: { queueDepth: 1, delayed: 1, inFlight: 0 } } })
+  t.match(await app.jobs.status(), { queues: { default: { queueDepth: 1, delayed: 2, inFlight: 0 } } })
   app.jobs.resume()
   await idle(app)
-  t.same(ran, [1, 2, 3])
+  t.same(ran, [1, 2, 3, 4])
+})
+
+test('a consumer that was stopped does not resume', async (t, file) => {
+  const { app, ran } = await worker(file)
+  app.addHook('preClose', async () => { app.jobs.resume() })
+  await app.ready()
+  await app.jobs.enqueue('work', 1, { delay: 10 })
+  await app.close()
+  t.same(ran, [])
+})
+
+test('jobs wait for the app to be ready', async (t, file) => {
+  const { app, ran, clock } = await worker(file)
+  await app.jobs.enqueue('work', 1)
+  await clock.advance(1000)
+  t.same(ran, [])
+  await app.ready()
+  await idle(app)
+  t.same(ran, [1])
 })
 
 test('cancel takes back what waits or is delayed, and nothing else', async (t, file) => {
@@ -140,7 +159,9 @@ test('cancel takes back what waits or is delayed, and nothing else', async (t, f
     await app.jobs.enqueue('work', 'waiting'),
     await app.jobs.enqueue('work', 'delayed', { delay: 100 })
   ]
+  t.match(await app.jobs.get(jobs[0]!.id), { state: 'waiting', runAt: undefined })
   for (const { id } of jobs) {
+    for (const call of ['retry', 'remove'] as const) t.equal(await app.jobs.deadLetters[call](id), false, 'it is no dead letter')
     t.equal(await app.jobs.cancel(id), true)
     t.equal(await app.jobs.cancel(id), false)
     t.match(await app.jobs.get(id), { state: 'cancelled' })
@@ -170,9 +191,10 @@ test('a running job is cancelled by its signal', async (t, file) => {
   const { app } = await worker(file)
   app.jobs.define('long', async (_payload, { signal }) => { await new Promise((resolve) => signal.addEventListener('abort', resolve)) })
   await app.ready()
-  const { id } = await app.jobs.enqueue('long', null)
+  const { id } = await app.jobs.enqueue('long', null, { uniqueKey: 'k', uniqueFor: 1000 })
   await turns(20)
   t.equal(await app.jobs.cancel(id), true)
   await idle(app)
   t.match(await app.jobs.get(id), { state: 'cancelled' })
+  t.same(file.rows('keys'), [], 'its key is free at once')
 })

@@ -1,4 +1,5 @@
 import { sqlite } from '../../../lib/backends/sqlite/index.ts'
+import { MIGRATIONS, migrate } from '../../../lib/backends/sqlite/schema.ts'
 import { buildApp } from '../../helpers/app.ts'
 import { test } from '../../helpers/sqlite.ts'
 
@@ -17,6 +18,17 @@ test('connections that open a new file at the same time create one set of tables
   await Promise.all(Array.from({ length: 5 }, async () => (await file.app()).ready()))
   t.same(file.rows('schema').length, 1)
   t.equal(file.rows('queues').length, 1)
+})
+
+test('older tables are brought up to date, one version after the other, with what is in them', async (t, file) => {
+  await (await file.app()).ready()
+  const db = file.connect()
+  const migrations = [...MIGRATIONS, 'ALTER TABLE fastify_jobs_queues ADD COLUMN a', 'UPDATE fastify_jobs_queues SET a = 1']
+  migrate(db, file.path, migrations)
+  migrate(db, file.path, migrations)
+  t.match(file.rows('queues'), [{ name: 'default', a: 1 }])
+  t.match(file.rows('schema'), [{ version: 3 }])
+  t.equal(file.rows('schema').length, 1)
 })
 
 test('the tables of a newer release are refused, and left as they are', async (t, file) => {
