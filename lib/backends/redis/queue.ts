@@ -75,7 +75,7 @@ export class RedisQueue {
   async #store ({ jobs, records }: Batch, taken: Taken): Promise<Results | undefined> {
     let stored = 0
     try {
-      const results = await this.store.add(jobs, records, taken.guarded)
+      const results = await this.store.add(jobs, records)
       if (results !== undefined) {
         for (const { status } of results) if (status === 'enqueued') stored++
       }

@@ -328,6 +328,7 @@ test('a trouble of Redis while a dead letter is retried is told', async (t, spac
   app.jobs.pause()
   await space.client.set(`${space.prefix}:default:prioritized`, 'not a sorted set')
   await t.rejects(app.jobs.deadLetters.retry('job-1'), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
+  await t.rejects(app.jobs.enqueue('work', 1), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
 })
 
 t.test('where Redis may evict keys, the log says so; where INFO is refused, nothing', async (t) => {
