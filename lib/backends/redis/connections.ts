@@ -28,6 +28,8 @@ export class Connections {
    */
   connect (purpose: Purpose): Client {
     const client = this.#make(this.#settings(purpose), purpose !== 'commands')
+    // Every enqueue that waits for Redis listens.
+    client.setMaxListeners(Infinity)
     client.on('error', (error: unknown) => this.#errors.report(error))
     client.on('ready', () => this.#errors.recovered())
     defineScripts(client)

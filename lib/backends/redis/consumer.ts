@@ -41,7 +41,7 @@ export class RedisConsumer implements Consumer {
       concurrency,
       lockDuration: lease,
       lockRenewTime: lease / 2,
-      stalledInterval: lease,
+      stalledInterval: lease / 2,
       // How often a job may lose its process is decided by the core.
       maxStalledCount: Number.MAX_SAFE_INTEGER,
       drainDelay: LISTEN,
@@ -49,8 +49,7 @@ export class RedisConsumer implements Consumer {
       removeOnComplete: { count: history, age: Math.ceil(retention / 1000) },
       removeOnFail: { count: deadLetters }
     }
-    this.#worker = new JobWorker(name, options, FetchingBackend.create(name, prefix, options, main, blocking), deliver)
-    this.#worker.onTaken = context.onTaken
+    this.#worker = new JobWorker(name, options, FetchingBackend.create(name, prefix, options, main, blocking), deliver, context.onTaken)
     this.#worker.on('error', (error) => errors.report(error, name))
     this.#worker.on('lockRenewalFailed', (ids) => { for (const id of ids) this.#worker.jobs.get(id)?.delivery.loseLease() })
     this.#worker.on('locksRenewed', ({ jobIds }) => this.#renewed(jobIds))

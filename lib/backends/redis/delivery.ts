@@ -12,7 +12,6 @@ export class RedisDelivery implements Delivery {
   leasedAt = performance.now()
   readonly #storeProgress: (value: number) => Promise<void>
   #lease: AbortController | undefined
-  #lost = false
   #progress: number | undefined
   #storing = false
 
@@ -25,16 +24,11 @@ export class RedisDelivery implements Delivery {
   }
 
   get signal (): AbortSignal {
-    if (this.#lease === undefined) {
-      this.#lease = new AbortController()
-      if (this.#lost) this.#lease.abort()
-    }
-    return this.#lease.signal
+    return (this.#lease ??= new AbortController()).signal
   }
 
   loseLease (): void {
-    this.#lost = true
-    this.#lease?.abort()
+    (this.#lease ??= new AbortController()).abort()
   }
 
   /** Of what is reported while something is on its way, the last one is stored. */

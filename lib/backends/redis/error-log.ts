@@ -15,10 +15,10 @@ export class ErrorLog {
 
   report (thrown: unknown, queue?: string): void {
     const err = withoutCommand(thrown)
-    const kind = `${queue} ${(err as { code?: unknown }).code ?? err.message}`
+    // Messages go on with an id.
+    const kind = `${queue} ${(err as { code?: unknown }).code ?? err.message.slice(0, 20)}`
     const now = performance.now()
     if (now - (this.#loggedAt.get(kind) ?? -Infinity) < QUIET) return
-    if (this.#loggedAt.size > 100) this.#loggedAt.clear()
     this.#loggedAt.set(kind, now)
     this.#log.warn({ err, backend: 'redis', ...(queue !== undefined && { queue }) }, 'trouble with Redis; it is tried again')
   }

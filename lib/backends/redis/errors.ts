@@ -1,8 +1,7 @@
-import { BackendUnavailableError, isOwnError, toError } from '../../errors.ts'
+import { BackendUnavailableError, toError } from '../../errors.ts'
 
 /** Redis, or the way to it, failed: what whoever called the backend is told. */
 export function unavailable (queue: string, error: unknown): Error {
-  if (isOwnError(error)) return error as Error
   return new BackendUnavailableError('redis', queue, { cause: withoutCommand(error) })
 }
 

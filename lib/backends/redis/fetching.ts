@@ -16,8 +16,14 @@ export class FetchingBackend extends RedisQueueBackend {
     const keys = new QueueKeys(prefix)
     return new FetchingBackend(
       new RedisConnection(main, { shared: true, blocking: false, skipVersionCheck: true }), queue, keys.getKeys(queue), (type) => keys.toKey(queue, type),
-      { ...options, connection: main, prefix } as QueueBaseOptions, new RedisConnection(blocking, { shared: true, blocking: true })
+      { ...options, connection: main, prefix } as QueueBaseOptions, new RedisConnection(blocking, { shared: true, blocking: true, skipVersionCheck: true })
     )
+  }
+
+  /** Seconds. Without a look at its version BullMQ takes Redis for one that knows whole seconds only. */
+  override async waitForJob (timeout: number): ReturnType<RedisQueueBackend['waitForJob']> {
+    this.blockingConnection!.capabilities.canDoubleTimeout = true
+    return super.waitForJob(timeout)
   }
 
   override execCommand (client: Parameters<RedisQueueBackend['execCommand']>[0], name: string, args: unknown[]): unknown {

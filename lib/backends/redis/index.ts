@@ -47,7 +47,7 @@ class RedisBackend implements Backend {
     const { prefix, lease, connectTimeout, commandTimeout } = this.#options
     this.#errors = new ErrorLog(context.log)
     this.#connections = new Connections(this.#options, this.#errors)
-    this.#producer = new Producer(this.#connections, this.#errors, commandTimeout)
+    this.#producer = new Producer(this.#connections, this.#errors, commandTimeout, context.log)
     try {
       await this.#producer.open(connectTimeout)
     } catch (error) {

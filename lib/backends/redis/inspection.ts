@@ -53,17 +53,30 @@ export class Inspector {
 
   async retry (id: string): Promise<boolean> {
     const stored = storedId(id)
-    const { scripts } = this.#store
-    const { keys } = scripts
+    const { keys } = this.#store.scripts
     return this.#store.command(async (client, bull) => {
       const uniqueKey = await client.hget(this.#key(stored), 'deid')
       const holder = `${keys.de}:${uniqueKey ?? ''}`
       const revived = await run(bull, 'jobsRevive', [this.#key(stored), keys.failed!, holder], [stored, uniqueKey === null ? 0 : 1, Date.now(), REVIVAL])
       if (revived !== 1) return false
-      await scripts.retryFinishedJob({ id: stored, opts: {} } as never, 'failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
-      if (uniqueKey !== null) await run(bull, 'jobsRetakeKey', [holder], [stored])
-      return true
+      // In one go: the job must not end before its key is its own for good.
+      const [retried] = await Promise.all([
+        this.#reprocess(stored),
+        uniqueKey === null ? undefined : run(bull, 'jobsRetakeKey', [holder], [stored])
+      ])
+      return retried
     })
+  }
+
+  async #reprocess (stored: string): Promise<boolean> {
+    try {
+      await this.#store.scripts.retryFinishedJob({ id: stored, opts: {} } as never, 'failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+      return true
+    } catch (error) {
+      // BullMQ's codes are numbers: somebody else was faster.
+      if (typeof (error as { code?: unknown }).code === 'number') return false
+      throw error
+    }
   }
 
   async remove (id: string): Promise<boolean> {

@@ -10,12 +10,12 @@ const ERROR_DELAY = 1000
 export class JobWorker extends Worker<any, any, string, FetchingBackend> {
   /** What runs, by the stored id. */
   readonly jobs = new Map<string, RunningJob>()
-  #onDelivered: (() => void) | undefined
-  /** Called whenever a job was taken. */
-  onTaken: () => void = () => {}
+  readonly #onTaken: () => void
+  #onDelivered = (): void => {}
 
-  constructor (queue: string, options: WorkerOptions, backend: FetchingBackend, deliver: Deliver) {
+  constructor (queue: string, options: WorkerOptions, backend: FetchingBackend, deliver: Deliver, onTaken: () => void) {
     super(queue, (job) => this.#run(job as RunningJob, deliver), { ...options, autorun: false }, () => backend)
+    this.#onTaken = onTaken
   }
 
   /** Resolves when everything that runs has its outcome. */
@@ -52,9 +52,10 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
 
   protected override async nextJobFromJobData (json?: JobJson, id?: string, token?: string): Promise<Job> {
     const job = await super.nextJobFromJobData(json, id, token)
-    if (job === undefined || !this.#takesNone) {
-      if (job !== undefined) this.onTaken()
-      return job as Job
+    if (job === undefined) return undefined as never
+    if (!this.#takesNone) {
+      this.#onTaken()
+      return job
     }
     await this.backend.moveJobFromActiveToWait(job.id!, token!)
     await this.backend.wakeWorkers()
@@ -72,7 +73,7 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
       return await deliver(job.delivery)
     } finally {
       this.jobs.delete(id)
-      if (this.jobs.size === 0) this.#onDelivered?.()
+      if (this.jobs.size === 0) this.#onDelivered()
     }
   }
 }

@@ -1,4 +1,6 @@
-import { QueueKeys, RedisConnection, RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
+import type { FastifyBaseLogger } from 'fastify'
+import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
+import { BoundedBackend, defineBoundedScripts } from './bounded-backend.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
@@ -11,10 +13,12 @@ export class Producer {
   readonly #connection: RedisConnection
   readonly #connections: Connections
   readonly #timeout: number
+  readonly #log: FastifyBaseLogger
   /** The same connection, with BullMQ's scripts. */
   bull!: RedisClient
 
-  constructor (connections: Connections, errors: ErrorLog, commandTimeout: number) {
+  constructor (connections: Connections, errors: ErrorLog, commandTimeout: number, log: FastifyBaseLogger) {
+    this.#log = log
     this.#connections = connections
     this.#timeout = commandTimeout
     this.client = connections.connect('commands')
@@ -26,15 +30,30 @@ export class Producer {
   async open (timeout: number): Promise<void> {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
+    defineBoundedScripts(this.client)
+    await this.#checkEviction()
+  }
+
+  async #checkEviction (): Promise<void> {
+    try {
+      const evicting = /maxmemory_policy:(?!noeviction)(\S+)/.exec(await this.client.info('memory'))
+      if (evicting !== null) {
+        this.#log.warn({ backend: 'redis', policy: evicting[1] }, "Redis may delete jobs when its memory is full: set its maxmemory-policy to 'noeviction'")
+      }
+    } catch {
+      // Not everybody may ask.
+    }
   }
 
   /** BullMQ's operations on one queue, over this connection. */
-  scripts (queue: string, prefix: string): RedisQueueBackend {
+  scripts (queue: string, prefix: string, capacity: number): RedisQueueBackend {
     const keys = new QueueKeys(prefix)
-    return new RedisQueueBackend(
+    const scripts = new BoundedBackend(
       this.#connection, queue, keys.getKeys(queue), (type) => keys.toKey(queue, type),
       { connection: this.client, prefix } as QueueBaseOptions, undefined, false
     )
+    scripts.capacity = capacity
+    return scripts
   }
 
   /** The connection is usable now. */

@@ -20,14 +20,14 @@ export interface StoredOptions extends JobsOptions {
 
 /** The options that BullMQ stores, or acts on, for a job. */
 export function storedOptions ({ correlationId, enqueuedAt, options }: JobEnvelope): StoredOptions {
-  if (options === undefined) return correlationId === undefined ? { priority: PRIORITY_OF_NONE } : { priority: PRIORITY_OF_NONE, fastifyJob: { correlationId } }
-  const { runAt, priority = 0, uniqueKey, attempts } = options
+  if (options === undefined && correlationId === undefined) return { priority: PRIORITY_OF_NONE }
+  const { runAt, priority = 0, uniqueKey, attempts } = options ?? {}
   return {
     priority: PRIORITY_OF_NONE - priority,
     ...(attempts !== undefined && { attempts }),
     ...(runAt !== undefined && runAt > enqueuedAt && { delay: Math.ceil(runAt - enqueuedAt) }),
     ...(uniqueKey !== undefined && { deduplication: { id: uniqueKey } }),
-    fastifyJob: { ...(correlationId !== undefined && { correlationId }), options }
+    fastifyJob: { ...(correlationId !== undefined && { correlationId }), ...(options !== undefined && { options }) }
   }
 }
 

@@ -35,13 +35,13 @@ export class RunningJob extends Job {
   }
 
   /** BullMQ's way out of a processor: it has the outcome for a result. Resolves to the next job when `fetchNext`. */
-  override async moveToCompleted (outcome: unknown, token: string, fetchNext = true): Promise<any[] | void> {
+  override async moveToCompleted (outcome: unknown, token: string, fetchNext: boolean): Promise<any[] | void> {
     this.#outcome = outcome as Outcome
     return this.#settle(this.#outcome, token, fetchNext)
   }
 
   /** BullMQ's way out when the above failed, and for a job that another worker's limits gave up. */
-  override async moveToFailed (thrown: Error, token: string, fetchNext = false): Promise<any[] | void> {
+  override async moveToFailed (thrown: Error, token: string, fetchNext: boolean): Promise<any[] | void> {
     return this.#settle(this.#outcome ?? { type: 'dead', error: serializeError(toError(thrown)) }, token, fetchNext)
   }
 

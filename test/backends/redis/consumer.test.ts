@@ -114,3 +114,49 @@ test('errors of Redis do not make a worker spin, and end when they end', async (
 async function commands (client: Redis): Promise<number> {
   return Number(/cmdstat_evalsha:.*failed_calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0)
 }
+
+test('a job that takes longer than the lease keeps it', async (t, space) => {
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 400 }) })
+  const runs: boolean[] = []
+  app.jobs.define('work', async (_payload, { signal }) => {
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    runs.push(signal.aborted)
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await until(() => runs.length > 0)
+  t.same(runs, [false])
+})
+
+test('a job that is cut off by the shutdown goes back, in front, without having lost an attempt', async (t, space) => {
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix }), shutdown: { mode: 'stop' }, queues: { default: { concurrency: 1 } } })
+  const begun = deferred()
+  app.jobs.define('work', async (_payload, { signal }) => {
+    begun.resolve()
+    await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  })
+  await app.ready()
+  await app.jobs.enqueueMany([{ job: 'work', payload: 1, id: 'job-1' }, { job: 'work', payload: 2 }])
+  await begun.promise
+  await app.close()
+  t.equal(await space.client.llen(`${space.prefix}:default:active`), 0)
+  const { app: next, ran } = await appOn(t, space, { queues: { default: { concurrency: 1 } } })
+  await until(() => ran.length === 2)
+  t.same(ran, [1, 2])
+  await until(async () => (await next.jobs.get('job-1'))?.state === 'succeeded')
+  t.match(await next.jobs.get('job-1'), { attempt: 1 })
+})
+
+test('stopping waits until what runs has ended and is stored', async (t, space) => {
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, commandTimeout: 600 }) })
+  const begun = deferred()
+  app.jobs.define('work', async () => {
+    begun.resolve()
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await begun.promise
+  await app.close()
+  t.equal(await space.client.zcard(`${space.prefix}:default:completed`), 1)
+})

@@ -1,11 +1,13 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
 import type { BackgroundJobsOptions } from '../../../lib/index.ts'
-import { buildApp, deferred, logTo } from '../../helpers/app.ts'
+import { buildApp, deferred, logTo, turns } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
-import { redisSpace, type RedisSpace } from '../../helpers/redis.ts'
+import { privateRedis, redisSpace, type RedisSpace } from '../../helpers/redis.ts'
 
 interface Setup {
   options?: RedisOptions
@@ -74,12 +76,15 @@ test('tools that know BullMQ understand queues, jobs, failures and what was canc
   await app.jobs.enqueue('work', { to: 'a@b.c' }, { id: 'order-1', correlationId: 'request-1' })
   await app.jobs.enqueue('fail', { n: 1 }, { id: 'order-2', attempts: 1 })
   await until(async () => (await queue.getJobCounts()).failed === 1 && (await queue.getJobCounts()).completed === 1)
+  const { id } = await app.jobs.enqueue('work', { n: 0 }, { correlationId: 'request-2' })
+  await until(async () => (await app.jobs.get(id))?.state === 'succeeded')
+  t.equal((await app.jobs.get(id))!.correlationId, 'request-2')
   app.jobs.pause()
   await app.jobs.enqueue('work', { n: 2 }, { delay: 60_000, id: 'order-3' })
   await app.jobs.enqueue('work', { n: 3 }, { id: 'order-4', priority: 5 })
   await app.jobs.enqueue('work', { n: 4 }, { id: 'order-5' })
   t.equal(await app.jobs.cancel('order-5'), true)
-  t.match(await queue.getJobCounts(), { completed: 2, failed: 1, delayed: 1, prioritized: 1, active: 0 })
+  t.match(await queue.getJobCounts(), { completed: 3, failed: 1, delayed: 1, prioritized: 1, active: 0 })
   t.match(await queue.getJob('order-1'), { name: 'work', data: { to: 'a@b.c' }, attemptsMade: 1, returnvalue: null, opts: { fastifyJob: { correlationId: 'request-1' } } })
   const [failed] = await queue.getFailed()
   t.match(failed, { id: 'order-2', name: 'fail', data: { n: 1 }, failedReason: 'it failed', attemptsMade: 1, opts: { attempts: 1 } })
@@ -138,7 +143,7 @@ test('records that cannot be read are dead letters, and the consumer goes on', a
   for (const id of ['bad-1', 'bad-2', 'bad-3', 'bad-4', 'bad-5', 'good-6']) await app.jobs.enqueue('work', id, { id })
   await space.client.hset(key('bad-1'), 'data', '{"half')
   await space.client.hset(key('bad-2'), 'opts', '{"half')
-  await space.client.hset(key('bad-3'), { progress: '{"half', parent: 'no JSON', opts: '17' })
+  await space.client.hset(key('bad-3'), { progress: '{"half', opts: '17' })
   await space.client.hdel(key('bad-4'), 'data')
   await space.client.hdel(key('bad-5'), 'name')
   app.jobs.resume()
@@ -151,6 +156,7 @@ test('records that cannot be read are dead letters, and the consumer goes on', a
   await space.client.hset(key('bad-1'), 'stacktrace', '17')
   await space.client.hdel(key('bad-2'), 'timestamp', 'error')
   t.match((await app.jobs.get('bad-1'))!.error, { message: /is not JSON/ })
+  await until(async () => (await app.jobs.get('bad-3'))?.state === 'succeeded')
   t.match(await app.jobs.get('bad-2'), { enqueuedAt: 0, error: { name: 'Error' } })
 })
 
@@ -206,6 +212,11 @@ test('an error without a stack is stored, too', async (t, space) => {
   await consumer.stop()
   consumer.resume()
   await backend.close()
+  await until(async () => {
+    const error = await Promise.resolve(backend.stats('default')).catch((error) => error)
+    t.match(error, { code: 'FST_JOBS_BACKEND_UNAVAILABLE' })
+    return /is closed/.test(error.cause.message)
+  })
 })
 
 test('progress is stored, of much of it the last', async (t, space) => {
@@ -277,4 +288,112 @@ test('a stopping app takes into a full queue what fits, and refuses the rest', a
   full.resolve()
   await closed
   t.same(results, ['enqueued', 'FST_JOBS_STOPPING'])
+})
+
+test('a dead letter is removed or retried once, whoever else tries', async (t, space) => {
+  const { app } = await appOn(t, space)
+  const { app: other } = await appOn(t, space, { paused: true })
+  for (const id of ['job-1', 'job-2']) await app.jobs.enqueue('fail', 1, { id, attempts: 1 })
+  await until(async () => (await app.jobs.status()).queues.default!.deadLetters === 2)
+  app.jobs.pause()
+  const retried = await Promise.all([app, other, app, other].map((app) => app.jobs.deadLetters.retry('job-1')))
+  t.equal(retried.filter(Boolean).length, 1)
+  const removed = await Promise.all([app, other, app, other].map((app) => app.jobs.deadLetters.remove('job-2')))
+  t.equal(removed.filter(Boolean).length, 1)
+  t.equal(await app.jobs.get('job-2'), undefined)
+})
+
+test('a full queue that drops what comes tells so, and knows duplicates', async (t, space) => {
+  const { app } = await appOn(t, space, { plugin: { queues: { default: { capacity: 2, fullMode: 'dropWrite' } } }, paused: true })
+  const dropped: unknown[] = []
+  app.jobs.addHook('onDrop', ({ payload }) => { dropped.push(payload) })
+  await app.jobs.enqueue('work', 1, { id: 'job-1' })
+  const results = await app.jobs.enqueueMany([{ job: 'work', payload: 2 }, { job: 'work', payload: 3 }, { job: 'work', payload: 4, id: 'job-1' }])
+  t.same(results.map(({ status }) => status), ['enqueued', 'dropped', 'duplicate'])
+  await until(() => dropped.length === 1)
+  t.same(dropped, [3])
+})
+
+test('keys of another type are trouble that is told', async (t, space) => {
+  const { app } = await appOn(t, space, { paused: true })
+  await space.client.set(`${space.prefix}:default:failed`, 'not a sorted set')
+  await t.rejects(app.jobs.status(), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
+  await t.rejects(app.jobs.deadLetters.retry('job-1'), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
+})
+
+test('a trouble of Redis while a dead letter is retried is told', async (t, space) => {
+  const { app } = await appOn(t, space)
+  await app.jobs.enqueue('fail', 1, { id: 'job-1', attempts: 1 })
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'dead')
+  app.jobs.pause()
+  await space.client.set(`${space.prefix}:default:prioritized`, 'not a sorted set')
+  await t.rejects(app.jobs.deadLetters.retry('job-1'), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
+  await t.rejects(app.jobs.enqueue('work', 1), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
+})
+
+t.test('where Redis may evict keys, the log says so; where INFO is refused, nothing', async (t) => {
+  const server = await privateRedis(t, '--maxmemory-policy', 'allkeys-lru')
+  if (server === undefined) return
+  const warned: any[] = []
+  await appOn(t, { url: server.url, prefix: 'bull' } as RedisSpace, { lines: warned })
+  t.match(warned, [{ policy: 'allkeys-lru', msg: /'noeviction'/ }])
+  const admin = new Redis(server.url)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '+@all', '-info')
+  admin.disconnect()
+  const quiet: any[] = []
+  const { app, ran } = await appOn(t, { url: `redis://app:secret@127.0.0.1:${server.port}`, prefix: 'quiet' } as RedisSpace, { lines: quiet })
+  await app.jobs.enqueue('work', 1)
+  await until(() => ran.length === 1)
+  t.same(quiet, [])
+})
+
+t.test('only this entry point needs bullmq and ioredis', async (t) => {
+  const lib = new URL('../../../lib/', import.meta.url)
+  for (const path of await readdir(lib, { recursive: true })) {
+    if (!path.endsWith('.ts') || path.startsWith(join('backends', 'redis'))) continue
+    t.notMatch(await readFile(new URL(path, lib), 'utf8'), /from '(bullmq|ioredis)'|backends\/redis/, path)
+  }
+})
+
+test('what is no job is not found', async (t, space) => {
+  const { app } = await appOn(t, space)
+  await space.client.hset(`${space.prefix}:default:job-1`, 'name', 'work')
+  t.equal(await app.jobs.get('job-1'), undefined)
+})
+
+test('a dead letter that is retried has its unique key again, unless another job has it', async (t, space) => {
+  const { app } = await appOn(t, space)
+  const unique = { uniqueKey: 'key', uniqueFor: 20, attempts: 1 }
+  const key = `${space.prefix}:default:de:4:fail:key`
+  await app.jobs.enqueue('fail', 1, { id: 'job-1', correlationId: 'request-1', ...unique })
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'dead' && !(await space.client.exists(key)))
+  app.jobs.pause()
+  await app.jobs.enqueue('fail', 2, { id: 'job-2', ...unique })
+  t.equal(await app.jobs.deadLetters.retry('job-1'), false)
+  t.equal(await app.jobs.cancel('job-2'), true)
+  t.equal(await app.jobs.deadLetters.retry('job-1'), true)
+  t.equal(await space.client.get(key), 'job-1')
+  t.equal(await space.client.pttl(key), -1)
+  t.match(await app.jobs.get('job-1'), { state: 'waiting', correlationId: 'request-1' })
+})
+
+test('an enqueue that gives up waiting makes way for the next one', async (t, space) => {
+  const { app } = await appOn(t, space, { plugin: { queues: { default: { capacity: 2 } } }, paused: true })
+  await app.jobs.enqueue('work', 1)
+  const controller = new AbortController()
+  const many = app.jobs.enqueueMany([{ job: 'work', payload: 2 }, { job: 'work', payload: 3 }], { signal: controller.signal })
+  const one = app.jobs.enqueue('work', 4)
+  controller.abort(new Error('gone'))
+  await t.rejects(many, { message: 'gone' })
+  t.equal((await one).status, 'enqueued')
+  await t.rejects(app.jobs.enqueueMany([5, 6, 7].map((payload) => ({ job: 'work', payload }))), { code: 'FST_JOBS_QUEUE_FULL', message: /3 jobs at once, ever/ })
+  const leaving = new AbortController()
+  const left = app.jobs.enqueueMany([{ job: 'work', payload: 8 }, { job: 'work', payload: 9 }], { signal: leaving.signal })
+  const last = app.jobs.enqueue('work', 10)
+  await turns()
+  const behind = app.jobs.enqueue('work', 11)
+  leaving.abort(new Error('left'))
+  await t.rejects(left, { message: 'left' })
+  app.jobs.resume()
+  t.same([(await last).status, (await behind).status], ['enqueued', 'enqueued'])
 })
