@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import t from 'tap'
 import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
@@ -97,6 +98,32 @@ t.test('a lost lease aborts the signal; the attempt is released, which is no fai
   t.same(outcomes, [{ type: 'released' }, { type: 'succeeded' }])
   t.match(await app.jobs.get(id), { state: 'succeeded', attempt: 1 })
   t.same(lines, [])
+})
+
+t.test('deliveries may share a signal, which is listened to once; the end of it ends them all', async (t) => {
+  const lease = new AbortController()
+  const { backend, outcomes, also } = leased()
+  const other = new AbortController()
+  const app = await buildApp(t, { backend, queues: { default: { concurrency: 4 } } })
+  const reasons: unknown[] = []
+  app.jobs.define('long', async (_payload, { signal }) => {
+    if (reasons.length === 3) return
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    reasons.push(signal.reason.code)
+  })
+  app.jobs.define('elsewhere', async (_payload, { signal }) => { t.equal(signal.aborted, false) })
+  await app.ready()
+  Object.assign(also, { signal: lease.signal })
+  await Promise.all([1, 2, 3].map(() => app.jobs.enqueue('long', {})))
+  await turns()
+  t.equal(getEventListeners(lease.signal, 'abort').length, 1)
+  Object.assign(also, { signal: other.signal })
+  await app.jobs.enqueue('elsewhere', {})
+  await turns()
+  lease.abort()
+  await app.jobs.idle()
+  t.same(reasons, Array(3).fill('FST_JOBS_LEASE_LOST'))
+  t.equal(outcomes.filter(({ type }) => type === 'released').length, 3)
 })
 
 t.test('a handler of a delivery whose lease is lost already finds its signal aborted', async (t) => {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { NOT_SUPPORTED, numbers } from './assertions.ts'
 import type { Case } from './case.ts'
+import type { Lab } from './lab.ts'
 import type { JobsProcess } from './process/jobs-process.ts'
 import { until } from './until.ts'
 
 const TICKS = 100
-const EVERY = 100
+/** Milliseconds after the last tick: leases of those that did not end have ended long since. */
+const TOO_LATE = 10_000
 
 export const schedules: readonly Case[] = [
   {
@@ -54,32 +56,51 @@ export const schedules: readonly Case[] = [
     name: 'five processes run each of 100 ticks, as one job each, though one is killed and one is stopped and continued',
     appliesTo: ({ capabilities }) => capabilities.durable && capabilities.unique,
     async run (lab) {
-      const processes = await lab.idleProcesses(5)
-      const [killed, stopped] = processes as [JobsProcess, JobsProcess]
-      const startAt = Date.now() + 2000
-      const schedule = { rule: { every: EVERY }, startAt, endAt: startAt + (TICKS - 1) * EVERY, overlap: 'allow' } as const
-      await Promise.all(processes.map((process) => lab.startApp(process, { schedule })))
-
-      const ticks = (): Set<number> => new Set(lab.ledger.lines('end').map(({ tick }) => tick!))
-      await until('a fifth of the ticks has run', () => ticks().size >= TICKS / 5)
-      await killed.kill()
-      stopped.stop()
-      await until('three fifths of the ticks have run', () => ticks().size >= TICKS * 3 / 5)
-      stopped.continue()
-      await until('all ticks have run', () => ticks().size >= TICKS, 40_000)
-      await until('nothing is left', async () => {
-        const statuses = await Promise.all(processes.slice(1).map((process) => process.status()))
-        return statuses.every(({ queueDepth, inFlight, queues }) => queueDepth + inFlight + queues.default!.delayed === 0)
-      })
-
-      const lines = lab.ledger.lines('start')
-      assert.deepEqual([...ticks()].sort(), numbers(TICKS).map((tick) => startAt + (tick - 1) * EVERY).sort())
-      assert.equal(new Set(lines.map(({ id }) => id)).size, TICKS, 'jobs')
-      const twice = lines.filter(({ id }, index) => lines.findIndex((line) => line.id === id) !== index)
-      for (const { id } of twice) {
-        const pids = lines.filter((line) => line.id === id).map(({ pid }) => pid)
-        assert.ok(pids.includes(killed.pid) || pids.includes(stopped.pid), `${id} ran twice, in ${pids.join(' and ')}`)
+      // A process that is busy for longer than a tick leaves ticks out, as it should: all of them may be, on a busy machine.
+      for (const every of [100, 200, 400]) {
+        if (await ranEachOnce(lab, every)) return
       }
+      assert.fail('every process was too late for some tick, however slow they came: this machine is too busy')
     }
   }
 ]
+
+/** False where it proves nothing: ticks were left out, and no process was there for all of them in time. */
+async function ranEachOnce (lab: Lab, every: number): Promise<boolean> {
+  const processes = await lab.idleProcesses(5)
+  const [killed, stopped, ...others] = processes as [JobsProcess, JobsProcess, ...JobsProcess[]]
+  const startAt = Date.now() + 2000
+  const due = numbers(TICKS).map((tick) => startAt + (tick - 1) * every)
+  await Promise.all(processes.map((process) => lab.startApp(process, {
+    schedule: { rule: { every }, startAt, endAt: due.at(-1)!, overlap: 'allow' }
+  })))
+  const ticks = (): Set<number> => new Set(lab.ledger.lines('end').map(({ tick }) => tick!).filter((tick) => tick >= startAt))
+
+  await until('a fifth of the ticks is over', () => Date.now() > due[TICKS / 5]!, 60_000)
+  await killed.kill()
+  stopped.stop()
+  await until('three fifths of the ticks are over', () => Date.now() > due[TICKS * 3 / 5]!, 60_000)
+  stopped.continue()
+  await until('all ticks have run, or should have', () => ticks().size >= TICKS || Date.now() > due.at(-1)! + TOO_LATE, 90_000)
+  await until('nothing is left', async () => {
+    const statuses = await Promise.all([stopped, ...others].map((process) => process.status()))
+    return statuses.every(({ queueDepth, inFlight, queues }) => queueDepth + inFlight + queues.default!.delayed === 0)
+  })
+
+  const ran = ticks()
+  const starts = lab.ledger.lines('start').filter(({ tick }) => tick! >= startAt)
+  assert.equal(new Set(starts.map(({ id }) => id)).size, ran.size, 'a job a tick')
+  const twice = starts.filter(({ id }, index) => starts.findIndex((line) => line.id === id) !== index)
+  for (const { id } of twice) {
+    const pids = starts.filter((line) => line.id === id).map(({ pid }) => pid)
+    assert.ok(pids.includes(killed.pid) || pids.includes(stopped.pid), `${id} ran twice, in ${pids.join(' and ')}`)
+  }
+  const late = await Promise.all(others.map((process) => process.lateTicks()))
+  if (ran.size < TICKS && !late.includes(0)) {
+    await Promise.all([stopped, ...others].map((process) => process.kill()))
+    return false
+  }
+  assert.deepEqual(due.filter((tick) => !ran.has(tick)), [])
+  assert.equal(ran.size, TICKS)
+  return true
+}

@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { QueueKeys, RedisConnection, RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
+import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
+import { BoundedBackend, defineBoundedScripts } from './bounded-backend.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
@@ -29,6 +30,7 @@ export class Producer {
   async open (timeout: number): Promise<void> {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
+    defineBoundedScripts(this.client)
     await this.#checkEviction()
   }
 
@@ -44,12 +46,14 @@ export class Producer {
   }
 
   /** BullMQ's operations on one queue, over this connection. */
-  scripts (queue: string, prefix: string): RedisQueueBackend {
+  scripts (queue: string, prefix: string, capacity: number): RedisQueueBackend {
     const keys = new QueueKeys(prefix)
-    return new RedisQueueBackend(
+    const scripts = new BoundedBackend(
       this.#connection, queue, keys.getKeys(queue), (type) => keys.toKey(queue, type),
       { connection: this.client, prefix } as QueueBaseOptions, undefined, false
     )
+    scripts.capacity = capacity
+    return scripts
   }
 
   /** The connection is usable now. */

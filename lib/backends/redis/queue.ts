@@ -40,9 +40,11 @@ export class RedisQueue {
 
   async enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
     const batch = { jobs, records: jobs.map((job) => this.store.encode(job)), signal }
-    const results = this.#waiting.size === 0 ? await this.#storeIfRoom(batch) : undefined
+    const taken = this.#waiting.size === 0 ? this.#room.take(jobs.length) : undefined
+    // At once, so that nobody overtakes.
+    if (this.store.settings.fullMode === 'wait') return taken === undefined ? this.#wait(batch) : this.#storeOrWait(batch, taken)
+    const results = taken && await this.#store(batch, taken)
     if (results !== undefined) return results
-    if (this.store.settings.fullMode === 'wait') return this.#wait(batch)
     await this.#room.recount()
     return await this.#storeIfRoom(batch) ?? await this.store.duplicates(jobs) ?? this.#overflow(batch)
   }
@@ -71,7 +73,7 @@ export class RedisQueue {
   async #store ({ jobs, records }: Batch, taken: Taken): Promise<Results | undefined> {
     let stored = 0
     try {
-      const results = await this.store.add(jobs, records, taken.guarded)
+      const results = await this.store.add(jobs, records)
       if (results !== undefined) {
         for (const { status } of results) if (status === 'enqueued') stored++
       }

@@ -2,6 +2,7 @@ import type { RedisQueueBackend } from 'bullmq'
 import type { EnqueueResult, QueueSettings, QueueStats } from '../../../types/backend.ts'
 import type { JobEnvelope } from '../../../types/job.ts'
 import { encodePayload } from '../../envelope.ts'
+import { FULL } from './bounded-backend.ts'
 import type { Client } from './connections.ts'
 import { unavailable } from './errors.ts'
 import { jobId, storedId } from './job-id.ts'
@@ -21,7 +22,7 @@ export class JobStore {
 
   constructor (settings: QueueSettings, prefix: string, producer: Producer, stores: readonly JobStore[]) {
     this.settings = settings
-    this.scripts = producer.scripts(settings.name, prefix)
+    this.scripts = producer.scripts(settings.name, prefix, settings.capacity)
     this.#producer = producer
     this.#stores = stores
   }
@@ -49,11 +50,11 @@ export class JobStore {
     } as JobJson
   }
 
-  /** All or none. `guarded`: Redis looks whether there is room; undefined says that it found none. */
-  add (jobs: readonly JobEnvelope[], records: readonly JobJson[], guarded: boolean): Promise<Results | undefined> {
-    return this.command((_client, bull) => jobs.length === 1 && !guarded && !jobs[0]!.options?.givenId
+  /** All or none; undefined when Redis found no room for them. */
+  add (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
+    return this.command((_client, bull) => jobs.length === 1 && !jobs[0]!.options?.givenId
       ? this.#addOne(bull, jobs[0]!, records[0]!)
-      : this.#addAll(bull, jobs, records, guarded))
+      : this.#addAll(bull, jobs, records))
   }
 
   /** Jobs that hold room. */
@@ -83,22 +84,27 @@ export class JobStore {
     })
   }
 
-  async #addOne (bull: RedisClient, job: JobEnvelope, record: JobJson): Promise<Results> {
-    return [resultOf(job, record, await this.scripts.addJobToTransaction(bull, record, record.id))]
+  async #addOne (bull: RedisClient, job: JobEnvelope, record: JobJson): Promise<Results | undefined> {
+    try {
+      return [resultOf(job, record, await this.scripts.addJobToTransaction(bull, record, record.id))]
+    } catch (error) {
+      if ((error as { code?: unknown }).code === FULL) return undefined
+      throw error
+    }
   }
 
-  async #addAll (bull: RedisClient, jobs: readonly JobEnvelope[], records: readonly JobJson[], guarded: boolean): Promise<Results | undefined> {
+  async #addAll (bull: RedisClient, jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
     const { keys } = this.scripts
     const places = records.map(({ id }) => this.scripts.toKey(id))
     const transaction = bull.multi()
-    if (guarded) run(transaction, 'jobsGuard', [keys.wait!, keys.prioritized!, keys.delayed!, ...places], [this.settings.capacity])
+    run(transaction, 'jobsGuard', [keys.wait!, keys.prioritized!, keys.delayed!, ...places], [this.settings.capacity])
     for (const [index, record] of records.entries()) {
       if (jobs[index]!.options?.givenId) this.#claimId(transaction, record.id)
       this.scripts.addJobToTransaction(transaction, record, record.id)
     }
     run(transaction, 'jobsUnmark', places)
     const replies = await answers(transaction)
-    if (guarded && replies.shift() === 1) return undefined
+    if (replies.shift() === 1) return undefined
     return jobs.map((job, index) => {
       const known = job.options?.givenId === true && replies.shift() === 1
       const held = String(replies.shift())

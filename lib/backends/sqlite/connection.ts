@@ -7,9 +7,9 @@ import { migrate } from './schema.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
-const BUSY_TIMEOUT = 20
-/** Milliseconds between tries for a lock. */
-export const BUSY_PAUSE = 20
+const BUSY_TIMEOUT = 2
+/** Milliseconds between tries for a lock, outside of the group commit. */
+const BUSY_PAUSE = 20
 
 export interface ConnectionOptions {
   readonly path: string

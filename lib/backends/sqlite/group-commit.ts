@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../../types/backend.ts'
 import { KeepAlive } from '../../keep-alive.ts'
 import { isBusy } from '../../node-sqlite.ts'
-import { BUSY_PAUSE, type Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { Transaction } from './transaction.ts'
 
 /** Something that somebody waits for: done with others in one transaction, and answered when it is committed. */
@@ -29,6 +29,12 @@ export interface GroupWork {
 
 /** Members that one transaction takes: a long one would hold up everything else. */
 const MEMBERS = 1000
+/**
+ * Milliseconds between tries for a lock: short at first, since busy processes leave it for moments only, and nobody queues
+ * for it; a little longer after every so many tries, for who has it may keep it.
+ */
+const MAX_BUSY_PAUSE = 20
+const TRIES_A_PAUSE = 10
 /** Milliseconds before a transaction that failed is tried again. */
 const FIRST_BACKOFF = 100
 const LAST_BACKOFF = 5000
@@ -51,6 +57,7 @@ export class GroupCommit {
   #timer: unknown
   /** Monotonic milliseconds. */
   #failingSince: number | undefined
+  #busyTries = 0
   #backoff = 0
   #closed = false
   #onSettled: (() => void)[] = []
@@ -133,6 +140,7 @@ export class GroupCommit {
   #onCommit (group: readonly GroupMember[], tx: Transaction): void {
     if (this.#backoff > 0) this.#options.log.info('the SQLite file can be used again')
     this.#failingSince = undefined
+    this.#busyTries = 0
     this.#backoff = 0
     this.#work.committed(tx)
     for (const member of group) member.committed()
@@ -153,7 +161,7 @@ export class GroupCommit {
     this.#waiting = [...patient, ...this.#waiting]
     this.#keepAlive.hold()
     this.#scheduled = true
-    this.#timer = clock.setTimeout(this.#flush, BUSY_PAUSE)
+    this.#timer = clock.setTimeout(this.#flush, Math.min(1 + Math.floor(this.#busyTries++ / TRIES_A_PAUSE), MAX_BUSY_PAUSE))
   }
 
   #onFailure (group: readonly GroupMember[], cause: unknown): void {

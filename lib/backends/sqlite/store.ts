@@ -120,15 +120,20 @@ export class Store implements GroupWork {
   async #close (): Promise<void> {
     this.#housekeeping.stop()
     try {
-      await this.group.settled()
       await new Promise<void>((resolve, reject) => {
-        this.group.add({ perform: (tx) => this.#housekeeping.leave(tx, this.#lease.worker), committed: resolve, failed: reject })
+        this.group.add({ perform: (tx) => this.#leave(tx), committed: resolve, failed: reject })
       })
     } finally {
       this.group.close()
       this.unavailable(this.connection.unavailable(new Error('it is closed')))
       this.connection.close()
     }
+  }
+
+  // From here on nothing is claimed: the worker is no more.
+  #leave (tx: Transaction): void {
+    this.#housekeeping.leave(tx, this.#lease.worker)
+    this.#worker = undefined
   }
 
   /** Claims for free slots; the room that this makes lets producers in, whose jobs may be claimed at once. */

@@ -148,11 +148,11 @@ test('a job that is cut off by the shutdown goes back, in front, without having 
 })
 
 test('stopping waits until what runs has ended and is stored', async (t, space) => {
-  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, commandTimeout: 100 }) })
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, commandTimeout: 600 }) })
   const begun = deferred()
   app.jobs.define('work', async () => {
     begun.resolve()
-    await new Promise((resolve) => setTimeout(resolve, 400))
+    await new Promise((resolve) => setTimeout(resolve, 1500))
   })
   await app.ready()
   await app.jobs.enqueue('work', 1)

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
 import type { BackgroundJobsOptions } from '../../../lib/index.ts'
-import { buildApp, deferred, logTo } from '../../helpers/app.ts'
+import { buildApp, deferred, logTo, turns } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
 import { privateRedis, redisSpace, type RedisSpace } from '../../helpers/redis.ts'
 
@@ -76,12 +76,15 @@ test('tools that know BullMQ understand queues, jobs, failures and what was canc
   await app.jobs.enqueue('work', { to: 'a@b.c' }, { id: 'order-1', correlationId: 'request-1' })
   await app.jobs.enqueue('fail', { n: 1 }, { id: 'order-2', attempts: 1 })
   await until(async () => (await queue.getJobCounts()).failed === 1 && (await queue.getJobCounts()).completed === 1)
+  const { id } = await app.jobs.enqueue('work', { n: 0 }, { correlationId: 'request-2' })
+  await until(async () => (await app.jobs.get(id))?.state === 'succeeded')
+  t.equal((await app.jobs.get(id))!.correlationId, 'request-2')
   app.jobs.pause()
   await app.jobs.enqueue('work', { n: 2 }, { delay: 60_000, id: 'order-3' })
   await app.jobs.enqueue('work', { n: 3 }, { id: 'order-4', priority: 5 })
   await app.jobs.enqueue('work', { n: 4 }, { id: 'order-5' })
   t.equal(await app.jobs.cancel('order-5'), true)
-  t.match(await queue.getJobCounts(), { completed: 2, failed: 1, delayed: 1, prioritized: 1, active: 0 })
+  t.match(await queue.getJobCounts(), { completed: 3, failed: 1, delayed: 1, prioritized: 1, active: 0 })
   t.match(await queue.getJob('order-1'), { name: 'work', data: { to: 'a@b.c' }, attemptsMade: 1, returnvalue: null, opts: { fastifyJob: { correlationId: 'request-1' } } })
   const [failed] = await queue.getFailed()
   t.match(failed, { id: 'order-2', name: 'fail', data: { n: 1 }, failedReason: 'it failed', attemptsMade: 1, opts: { attempts: 1 } })
@@ -325,6 +328,7 @@ test('a trouble of Redis while a dead letter is retried is told', async (t, spac
   app.jobs.pause()
   await space.client.set(`${space.prefix}:default:prioritized`, 'not a sorted set')
   await t.rejects(app.jobs.deadLetters.retry('job-1'), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
+  await t.rejects(app.jobs.enqueue('work', 1), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
 })
 
 t.test('where Redis may evict keys, the log says so; where INFO is refused, nothing', async (t) => {
@@ -382,4 +386,14 @@ test('an enqueue that gives up waiting makes way for the next one', async (t, sp
   controller.abort(new Error('gone'))
   await t.rejects(many, { message: 'gone' })
   t.equal((await one).status, 'enqueued')
+  await t.rejects(app.jobs.enqueueMany([5, 6, 7].map((payload) => ({ job: 'work', payload }))), { code: 'FST_JOBS_QUEUE_FULL', message: /3 jobs at once, ever/ })
+  const leaving = new AbortController()
+  const left = app.jobs.enqueueMany([{ job: 'work', payload: 8 }, { job: 'work', payload: 9 }], { signal: leaving.signal })
+  const last = app.jobs.enqueue('work', 10)
+  await turns()
+  const behind = app.jobs.enqueue('work', 11)
+  leaving.abort(new Error('left'))
+  await t.rejects(left, { message: 'left' })
+  app.jobs.resume()
+  t.same([(await last).status, (await behind).status], ['enqueued', 'enqueued'])
 })

@@ -47,14 +47,6 @@ t.test('what is taken while a count is on its way is not in it', async (t) => {
   t.equal(room.take(1), undefined)
 })
 
-t.test('Redis has to look beyond an eighth of the capacity', async (t) => {
-  const { room, counts } = roomOf(16)
-  const counted = room.recount()
-  counts[0]!.resolve(0)
-  await counted
-  t.same([1, 2, 3].map(() => room.take(1)!.guarded), [false, false, true])
-})
-
 t.test('while enqueues go on it is counted anew beside them', async (t) => {
   const { room, counts } = roomOf(800)
   const counted = room.recount()
@@ -63,19 +55,10 @@ t.test('while enqueues go on it is counted anew beside them', async (t) => {
   room.take(1)
   t.equal(counts.length, 1)
   pass(t, 200)
-  t.equal(room.take(1)!.guarded, false)
+  t.ok(room.take(1))
   t.equal(counts.length, 2)
-  t.equal(room.take(50)!.guarded, false)
+  t.ok(room.take(50))
   t.equal(counts.length, 2)
-})
-
-t.test('on a count of long ago few jobs are let in without Redis looking', async (t) => {
-  const { room, counts } = roomOf(800)
-  const counted = room.recount()
-  counts[0]!.resolve(0)
-  await counted
-  pass(t, 2000)
-  t.same([5, 5, 1].map((jobs) => room.take(jobs)!.guarded), [false, false, true])
 })
 
 t.test('a count that fails leaves the one before', async (t) => {

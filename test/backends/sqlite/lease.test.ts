@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { deferred, turns, type Deferred } from '../../helpers/app.ts'
+import { sqlite } from '../../../lib/backends/sqlite/index.ts'
+import { buildApp, deferred, turns, type Deferred } from '../../helpers/app.ts'
 import { ManualClock, SkewedClock } from '../../helpers/clock.ts'
 import { test, type SqliteFile } from '../../helpers/sqlite.ts'
 
@@ -213,6 +214,20 @@ test('what a process still holds when it closes is anybody’s at once', async (
   t.same(file.rows('workers'), [])
   never.resolve()
   t.ok(time)
+})
+
+test('a backend that is closed while its consumer wants more takes nothing with it', async (t, file) => {
+  const backend = sqlite({ path: file.path })
+  const app = await buildApp(t, { backend, queues: { default: { concurrency: 1 } } })
+  const never = deferred()
+  app.jobs.define('stubborn', async () => { await never.promise })
+  await app.ready()
+  await app.jobs.enqueueMany([1, 2, 3].map((payload) => ({ job: 'stubborn', payload })))
+  await turns(20)
+  await backend.close()
+  t.match(file.rows('queues'), [{ active: 0, fresh: 2, returned: 1 }])
+  t.same(file.rows('jobs').map(({ place }) => place), [0, 0, 0])
+  never.resolve()
 })
 
 test('jobs of queues that nobody has here are reaped, too', async (t, file) => {

@@ -26,6 +26,8 @@ export interface Commands {
   resume (): Promise<void>
   status (): Promise<JobsStatus>
   idle (): Promise<void>
+  /** Ticks of the schedule that this process was too late for, or could not enqueue. */
+  lateTicks (): Promise<number>
   deadLetters (): Promise<DeadLetter[]>
   retry (id: string): Promise<boolean>
   /** Ends the jobs 'hold' and 'insist' that run, and those that come. */

@@ -91,6 +91,10 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
     return this.#call('idle')
   }
 
+  lateTicks (): Promise<number> {
+    return this.#call('lateTicks')
+  }
+
   deadLetters (): Promise<DeadLetter[]> {
     return this.#call('deadLetters')
   }

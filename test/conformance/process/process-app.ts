@@ -91,6 +91,15 @@ export class ProcessApp implements Commands {
     return this.#app.jobs.idle()
   }
 
+  async lateTicks (): Promise<number> {
+    const { registry } = this.#app.jobs.metrics!
+    const late = ['jobs_schedule_missed_total', 'jobs_schedule_failed_total'].map(async (name) => {
+      const { values } = await registry.getSingleMetric(name)!.get()
+      return values.reduce((sum, { value }) => sum + value, 0)
+    })
+    return (await Promise.all(late)).reduce((sum, count) => sum + count, 0)
+  }
+
   async deadLetters (): Promise<DeadLetter[]> {
     return this.#app.jobs.deadLetters.list()
   }
