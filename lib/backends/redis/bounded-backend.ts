@@ -1,4 +1,4 @@
-import { RedisQueueBackend, type IRedisTransaction, type JobJson, type RedisClient } from 'bullmq'
+import { RedisQueueBackend, type IRedisTransaction, type JobJson, type KeysMap, type RedisClient } from 'bullmq'
 import type { Client } from './connections.ts'
 
 /** What adding a job to a full queue answers; BullMQ's own codes are negative numbers, too. */
@@ -12,7 +12,6 @@ const guard = `
 if redis.call('LLEN', ARGV[5] .. 'wait') + redis.call('ZCARD', ARGV[5] .. 'prioritized') + redis.call('ZCARD', ARGV[5] .. 'delayed') >= tonumber(ARGV[4]) then return ${FULL} end
 `
 
-type Args = Parameters<RedisQueueBackend['addJobToTransaction']>
 interface Scripted { scriptsSet: Record<string, { lua: string, numberOfKeys: number }> }
 
 /** Defines BullMQ's scripts that add jobs once more, with a look at the room before: one command, as without. `client` has BullMQ's scripts. */
@@ -28,11 +27,16 @@ export function defineBoundedScripts (client: Client): void {
 export class BoundedBackend extends RedisQueueBackend {
   capacity = Infinity
 
-  protected override async addPrioritizedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: NonNullable<Args[4]>): Promise<string | number> {
-    return client.runCommand(ADDING.addPrioritizedJob, [...this.addPrioritizedJobArgs(job, opts, args, keys), this.capacity, keys['']]) as Promise<string | number>
+  protected override addPrioritizedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
+    return this.#add(client, ADDING.addPrioritizedJob, this.addPrioritizedJobArgs(job, opts, args, keys), keys)
   }
 
-  protected override async addDelayedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: NonNullable<Args[4]>): Promise<string | number> {
-    return client.runCommand(ADDING.addDelayedJob, [...this.addDelayedJobArgs(job, opts, args, keys), this.capacity, keys['']]) as Promise<string | number>
+  protected override addDelayedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
+    return this.#add(client, ADDING.addDelayedJob, this.addDelayedJobArgs(job, opts, args, keys), keys)
+  }
+
+  #add (client: RedisClient | IRedisTransaction, name: string, args: unknown[], keys: KeysMap): Promise<string | number> {
+    args.push(this.capacity, keys[''])
+    return client.runCommand(name, args) as Promise<string | number>
   }
 }

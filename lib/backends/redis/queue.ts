@@ -144,8 +144,8 @@ export class RedisQueue {
   }
 
   // Another process may have been faster.
-  async #storeOrWait (batch: Batch, taken: Taken): Promise<Results> {
-    return await this.#store(batch, taken) ?? this.#wait(batch)
+  #storeOrWait (batch: Batch, taken: Taken): Promise<Results> {
+    return this.#store(batch, taken).then((results) => results ?? this.#wait(batch))
   }
 
   #pause (): Promise<void> {

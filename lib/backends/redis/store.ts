@@ -52,9 +52,8 @@ export class JobStore {
 
   /** All or none; undefined when Redis found no room for them. */
   add (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
-    return this.command((_client, bull) => jobs.length === 1 && !jobs[0]!.options?.givenId
-      ? this.#addOne(bull, jobs[0]!, records[0]!)
-      : this.#addAll(bull, jobs, records))
+    if (jobs.length === 1 && !jobs[0]!.options?.givenId) return this.#addOne(jobs[0]!, records[0]!)
+    return this.command((_client, bull) => this.#addAll(bull, jobs, records))
   }
 
   /** Jobs that hold room. */
@@ -84,12 +83,14 @@ export class JobStore {
     })
   }
 
-  async #addOne (bull: RedisClient, job: JobEnvelope, record: JobJson): Promise<Results | undefined> {
+  // What most enqueues do: without the layers that the others have.
+  async #addOne (job: JobEnvelope, record: JobJson): Promise<Results | undefined> {
+    if (!this.#producer.live) await this.#producer.whenLive(this.settings.name)
     try {
-      return [resultOf(job, record, await this.scripts.addJobToTransaction(bull, record, record.id))]
+      return [resultOf(job, record, await this.scripts.addJobToTransaction(this.#producer.bull, record, record.id))]
     } catch (error) {
       if ((error as { code?: unknown }).code === FULL) return undefined
-      throw error
+      throw unavailable(this.settings.name, error)
     }
   }
 
