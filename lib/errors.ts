@@ -30,7 +30,7 @@ export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping,
 export const ServiceStoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, service '%s' was told to stop", 503)
 export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
 export const StalledError = jobsError('FST_JOBS_STALLED',
-  "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look; look for what kills or blocks the process, or raise maxStalls", 500)
+  "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look for what kills or blocks the process, or raise maxStalls", 500)
 export const AttemptOverError = jobsError('FST_JOBS_ATTEMPT_OVER',
   "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)
 export const OutboxUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',

@@ -43,10 +43,11 @@ export class Connection {
     let db: DatabaseSync | undefined
     try {
       const opened = db = new DatabaseSync(options.path)
-      opened.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}; PRAGMA synchronous = ${options.synchronous}`)
-      await patiently(options, () => opened.exec('PRAGMA journal_mode = WAL'))
+      opened.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
+      // The first of these reads the file, which another process may be about to make a WAL database.
+      await patiently(options, () => opened.exec(`PRAGMA synchronous = ${options.synchronous}; PRAGMA journal_mode = WAL`))
       await patiently(options, () => inTransaction(opened, () => migrate(opened, options.path)))
-      const connection = new Connection(opened, options)
+      const connection = await patiently(options, () => new Connection(opened, options))
       await patiently(options, () => inTransaction(opened, () => {
         for (const name of queues) connection.sql.addQueue.run(name)
       }))
