@@ -5,10 +5,10 @@ import { until } from '../conformance/until.ts'
 import { setTimeout } from 'node:timers/promises'
 import { randomFrom } from './random.ts'
 
-const FAULTS = 8
+const FAULTS = 6
 /** Milliseconds. */
 const MOST_BETWEEN_FAULTS = 400
-const MOST_STANDSTILL = 3000
+const MOST_STANDSTILL = 2500
 /** More than the faults of a round can cause: a job must not die of them. */
 const MAX_STALLS = 1000
 const LANES = 4

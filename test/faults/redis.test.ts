@@ -2,12 +2,10 @@ import t from 'tap'
 import { redisUrl, skipped } from '../helpers/redis.ts'
 import { deaths } from './deaths.ts'
 import { withLab } from './lab.ts'
-import { round } from './rounds.ts'
 
 if (await redisUrl() === undefined) {
   skipped(t)
 } else {
   const target = new URL('../conformance/targets/redis.ts', import.meta.url)
   for (const { name, run } of deaths) t.test(name, () => withLab(target, run))
-  for (let number = 1; number <= 3; number++) t.test(`random faults lose nothing: round ${number}`, () => round(target))
 }

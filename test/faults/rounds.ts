@@ -1,8 +1,13 @@
 import { randomInt } from 'node:crypto'
-import { chaos } from './chaos.ts'
-import { withLab } from './lab.ts'
+import type { Test } from 'tap'
+import { round } from './round.ts'
 
-/** One round over the backend of that target; rejects when something was lost. `seed` repeats the same faults, not the same moments. */
-export function round (target: URL, seed = randomInt(2 ** 31)): Promise<void> {
-  return withLab(target, (lab) => chaos(lab, seed))
+const ROUNDS = 3
+
+/** A few rounds; `node test/faults/run.ts` makes as many as one likes. */
+export function rounds (t: Test, target: URL): void {
+  for (let number = 1; number <= ROUNDS; number++) {
+    const seed = randomInt(2 ** 31)
+    t.test(`random faults lose nothing: round ${number}, seed ${seed}`, () => round(target, seed))
+  }
 }

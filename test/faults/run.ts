@@ -1,7 +1,7 @@
 // node test/faults/run.ts sqlite|redis [--rounds 20] [--seed n]: rounds with random faults, one after the other.
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { round } from './rounds.ts'
+import { round } from './round.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
