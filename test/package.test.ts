@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { publint } from 'publint'
 import t from 'tap'
 import typescript from 'typescript'
+import { redisSpace } from './helpers/redis.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -35,12 +36,14 @@ async function pack (): Promise<string> {
 async function install (): Promise<void> {
   await mkdir(installed, { recursive: true })
   await run('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
-  for (const name of provided) {
-    const link = join(consumer, 'node_modules', name)
-    await mkdir(dirname(link), { recursive: true })
-    await symlink(join(root, 'node_modules', name), link)
-  }
+  for (const name of provided) await provide(name)
   await writeFile(join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }))
+}
+
+async function provide (name: string): Promise<void> {
+  const link = join(consumer, 'node_modules', name)
+  await mkdir(dirname(link), { recursive: true })
+  await symlink(join(root, 'node_modules', name), link)
 }
 
 /** The environment without what tap put into it for this process. */
@@ -159,6 +162,64 @@ t.test('a consumer relays an event, by import and by require; a Node without SQL
   }
 })
 
+const durableBody = (backend: string): string => `
+  const app = Fastify()
+  const ran = []
+  try {
+    await app.register(backgroundJobs, { backend: ${backend} })
+    app.jobs.define('greet', async ({ name }) => { ran.push(name) })
+    await app.ready()
+    await app.jobs.enqueue('greet', { name: 'Ada' })
+    await app.jobs.idle()
+    await app.close()
+  } catch ({ code }) {
+    ran.push(code)
+  }
+  console.log(JSON.stringify(ran))
+`
+
+/** Both ways to load an entry point of a backend, whose options are the arguments of the program. */
+function durablePrograms (entry: string, backend: string): Record<string, string> {
+  return {
+    [`${entry}.mjs`]: `
+import Fastify from 'fastify'
+import backgroundJobs from 'fastify-background-jobs'
+import { ${entry} } from 'fastify-background-jobs/${entry}'
+${durableBody(backend)}`,
+    [`${entry}.cjs`]: `
+const Fastify = require('fastify')
+const { backgroundJobs } = require('fastify-background-jobs')
+const { ${entry} } = require('fastify-background-jobs/${entry}')
+;(async () => {${durableBody(backend)}})()`
+  }
+}
+
+t.test('a consumer keeps jobs in SQLite, by import and by require; a Node without it says so', async (t) => {
+  for (const [version, node] of await nodes()) {
+    for (const [file, source] of Object.entries(durablePrograms('sqlite', 'sqlite({ path: process.argv[2] })'))) {
+      await writeFile(join(consumer, file), source)
+      const { stdout } = await run(node, [file, join(consumer, `jobs-${version}-${file}.db`)], { cwd: consumer, env: plainEnvironment() })
+      t.same(JSON.parse(stdout), [version.startsWith('v20.') ? 'FST_JOBS_NOT_SUPPORTED' : 'Ada'], `${file} on Node ${version}`)
+    }
+  }
+})
+
+t.test('a consumer keeps jobs in Redis, by import and by require, once the engine is installed', async (t) => {
+  const redis = await redisSpace(t)
+  if (redis === undefined) return
+  const programs = Object.entries(durablePrograms('redis', 'redis({ url: process.argv[2], prefix: process.argv[3] })'))
+  for (const [file, source] of programs) await writeFile(join(consumer, file), source)
+  const withoutEngine = await run(process.execPath, ['redis.mjs'], { cwd: consumer, env: plainEnvironment() }).catch(({ stderr }: { stderr: string }) => stderr)
+  t.match(withoutEngine, /Cannot find package '(bullmq|ioredis)'/)
+  for (const name of ['bullmq', 'ioredis']) await provide(name)
+  for (const [version, node] of await nodes()) {
+    for (const [file] of programs) {
+      const { stdout } = await run(node, [file, redis.url, redis.prefix], { cwd: consumer, env: plainEnvironment() })
+      t.same(JSON.parse(stdout), ['Ada'], `${file} on Node ${version}`)
+    }
+  }
+})
+
 t.test('a consumer runs the conformance suite over a backend of its own, as the docs say', async (t) => {
   const example = join(root, 'example', 'custom-backend')
   await mkdir(join(consumer, 'arrays'), { recursive: true })
@@ -192,6 +253,8 @@ import backgroundJobs, { memory, NonRetryableError, poll, type Backend, type Job
 import outbox, { sqlite, type SqliteTransaction } from 'fastify-background-jobs/outbox'
 import { encodePayload, QueueFullError, retryLater, WaitingProducers } from 'fastify-background-jobs/backend'
 import { conformance, type ConformanceTarget } from 'fastify-background-jobs/conformance'
+import { redis, type RedisOptions } from 'fastify-background-jobs/redis'
+import { sqlite as sqliteBackend, type SqliteOptions } from 'fastify-background-jobs/sqlite'
 
 declare module 'fastify-background-jobs' {
   interface JobTypes { 'send-email': { to: string } }
@@ -226,6 +289,9 @@ const id: string = app.outbox.add(db, 'order-placed', { to: 'ada@example.org' })
 
 await conformance((name: string, run: () => Promise<void>) => run(), new URL('target.js', import.meta.url))
 export const connect: ConformanceTarget['connect'] = () => memory()
+const redisOptions: RedisOptions = { url: 'redis://127.0.0.1', prefix: 'app' }
+const sqliteOptions: SqliteOptions = { path: 'jobs.db', synchronous: 'NORMAL' }
+export const backends: Backend[] = [redis(redisOptions), redis({ connection: { host: '127.0.0.1' } }), sqliteBackend(sqliteOptions)]
 const text: string = encodePayload('a job', { to: 1 }, 1024)
 export const full: Error = retryLater(new QueueFullError('default', 10, ''))
 
