@@ -9,7 +9,7 @@ import { BackendUnavailableError, isOwnError, kindOf, UnknownQueueError } from '
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
-import { Lifecycle } from './lifecycle.ts'
+import { closeBackend, Lifecycle } from './lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
@@ -137,16 +137,8 @@ export class Runtime {
     const failed = openings.find(({ status }) => status === 'rejected') as PromiseRejectedResult | undefined
     if (failed === undefined) return
     // The app does not start, so no hook of it would close them.
-    await Promise.all(opened.map((backend) => this.#close(backend)))
+    await Promise.all(opened.map((backend) => closeBackend(backend, this.log)))
     throw failed.reason
-  }
-
-  async #close (backend: Backend): Promise<void> {
-    try {
-      await backend.close()
-    } catch (err) {
-      this.log.error({ err, backend: backend.name }, 'the backend failed to close')
-    }
   }
 
   #onDrop (queue: string, envelope: JobEnvelope): void {
