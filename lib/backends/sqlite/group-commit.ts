@@ -125,10 +125,11 @@ export class GroupCommit {
   }
 
   #transact (group: readonly GroupMember[]): Transaction {
-    const { connection, connection: { sql } } = this.#options
+    const { clock, connection, connection: { sql } } = this.#options
     connection.assertUsable()
     sql.begin.run()
-    const tx = new Transaction(sql, this.#options.clock.now())
+    const waited = this.#failingSince === undefined ? 0 : clock.monotonic() - this.#failingSince
+    const tx = new Transaction(sql, clock.now(), waited)
     this.#work.before(tx)
     for (const member of group) member.perform(tx)
     this.#work.after(tx)
