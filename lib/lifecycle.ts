@@ -104,7 +104,7 @@ export class Lifecycle {
       if (await Promise.race([stopped, budget.past(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
     }
     for (const queue of queues) this.#countDiscarded(queue)
-    const closed = Promise.all([...backends].map((backend) => this.#close(backend)))
+    const closed = Promise.all([...backends].map((backend) => closeBackend(backend, log)))
     if (await Promise.race([closed, budget.past(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
     budget.end()
     this.#state = 'stopped'
@@ -149,12 +149,13 @@ export class Lifecycle {
     }
     if (left.size > 0) log.warn({ queue: queue.name, jobs: Object.fromEntries(left) }, 'jobs that were never finished are discarded with this process')
   }
+}
 
-  async #close (backend: Backend): Promise<void> {
-    try {
-      await backend.close()
-    } catch (err) {
-      this.#context.log.error({ err, backend: backend.name }, 'the backend failed to close')
-    }
+/** Never rejects. */
+export async function closeBackend (backend: Backend, log: FastifyBaseLogger): Promise<void> {
+  try {
+    await backend.close()
+  } catch (err) {
+    log.error({ err, backend: backend.name }, 'the backend failed to close')
   }
 }

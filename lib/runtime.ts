@@ -9,7 +9,7 @@ import { BackendUnavailableError, isOwnError, kindOf, UnknownQueueError } from '
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
-import { Lifecycle } from './lifecycle.ts'
+import { closeBackend, Lifecycle } from './lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
@@ -111,7 +111,7 @@ export class Runtime {
     for (const { delegates } of this.queues) yield delegates
   }
 
-  /** Opens every backend for the queues that live in it. */
+  /** Opens every backend for the queues that live in it; all of them or none. */
   async open (): Promise<void> {
     const settings = new Map<Backend, QueueSettings[]>()
     for (const queue of this.queues) {
@@ -125,13 +125,20 @@ export class Runtime {
       stopping: this.lifecycle.stopping,
       onDrop: (queue: string, envelope: JobEnvelope) => this.#onDrop(queue, envelope)
     }
-    await Promise.all([...settings].map(async ([backend, queues]) => {
+    const opened: Backend[] = []
+    const openings = await Promise.allSettled([...settings].map(async ([backend, queues]) => {
       try {
         await backend.open({ ...context, queues })
+        opened.push(backend)
       } catch (error) {
         throw openingError(error, backend, queues)
       }
     }))
+    const failed = openings.find(({ status }) => status === 'rejected') as PromiseRejectedResult | undefined
+    if (failed === undefined) return
+    // The app does not start, so no hook of it would close them.
+    await Promise.all(opened.map((backend) => closeBackend(backend, this.log)))
+    throw failed.reason
   }
 
   #onDrop (queue: string, envelope: JobEnvelope): void {

@@ -108,7 +108,8 @@ export class Worker implements AttemptHost {
 
   cancel (id: string): boolean {
     for (const attempt of this.#attempts) {
-      if (attempt.id === id) return attempt.interrupt('cancelled')
+      // One that lost its lease may still be here while the job runs anew.
+      if (attempt.id === id && attempt.interrupt('cancelled')) return true
     }
     return false
   }

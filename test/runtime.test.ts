@@ -1,6 +1,7 @@
 import t from 'tap'
 import Fastify from 'fastify'
 import backgroundJobs, { memory } from '../lib/index.ts'
+import { deferred, logTo, now } from './helpers/app.ts'
 
 t.test('an app whose backend cannot be opened does not start, and says which backend and why', async (t) => {
   const refused = new Error('connect ECONNREFUSED')
@@ -20,4 +21,29 @@ t.test("a backend's own FST_JOBS error is told as it is", async (t) => {
   t.teardown(() => app.close())
   app.register(backgroundJobs, { backend })
   await t.rejects(Promise.resolve(app.ready()), own)
+})
+
+t.test('where one backend cannot be opened, the others are closed', async (t) => {
+  const closed: string[] = []
+  const opening = deferred()
+  const backendOf = (name: string, open: () => Promise<void>, close: () => Promise<void> = async () => {}) => {
+    return Object.assign(memory(), { name, open, close: async () => { closed.push(name); await close() } })
+  }
+  const lines: any[] = []
+  const app = Fastify(logTo(lines))
+  t.teardown(() => app.close())
+  const backends = {
+    quick: { backend: backendOf('quick', async () => {}) },
+    failing: { backend: backendOf('failing', async () => { throw new Error('connect ECONNREFUSED') }) },
+    clumsy: { backend: backendOf('clumsy', async () => {}, async () => { throw new Error('cannot close') }) },
+    slow: { backend: backendOf('slow', () => opening.promise) }
+  }
+  app.register(backgroundJobs, { queues: backends })
+  const ready = Promise.resolve(app.ready())
+  ready.catch(() => {})
+  t.equal(await now(ready.catch(() => {})), 'pending', 'one that is being opened cannot be closed')
+  opening.resolve()
+  await t.rejects(ready, { code: 'FST_JOBS_BACKEND_UNAVAILABLE', message: /'failing'/ })
+  t.same(closed.sort(), ['clumsy', 'quick', 'slow'])
+  t.match(lines, [{ level: 50, backend: 'clumsy', err: { message: 'cannot close' } }])
 })

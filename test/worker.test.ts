@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
+import type { Deliver } from '../types/backend.ts'
 import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { leased } from './helpers/durable.ts'
@@ -124,6 +125,32 @@ t.test('deliveries may share a signal, which is listened to once; the end of it 
   await app.jobs.idle()
   t.same(reasons, Array(3).fill('FST_JOBS_LEASE_LOST'))
   t.equal(outcomes.filter(({ type }) => type === 'released').length, 3)
+})
+
+t.test('a job that runs anew can be cancelled while the attempt that lost it is still here', async (t) => {
+  const { backend } = leased()
+  let deliver!: Deliver
+  backend.consume = (_queue, _options, given) => {
+    deliver = given
+    return { pause () {}, resume () {}, async stop () {} }
+  }
+  const app = await buildApp(t, { backend, clock: new ManualClock() })
+  const signals: AbortSignal[] = []
+  const gate = deferred()
+  app.jobs.define('long', async (_payload, { signal }) => {
+    signals.push(signal)
+    await gate.promise
+  })
+  await app.ready()
+  const envelope = { id: 'twice', name: 'long', payload: {}, attempt: 1, enqueuedAt: 0, correlationId: undefined, options: undefined }
+  const lease = new AbortController()
+  const lost = deliver({ envelope, signal: lease.signal })
+  lease.abort()
+  const anew = deliver({ envelope })
+  t.equal(await app.jobs.cancel('twice'), true)
+  t.match(signals.map(({ reason }) => reason), [{ code: 'FST_JOBS_LEASE_LOST' }, { code: 'FST_JOBS_CANCELLED' }])
+  gate.resolve()
+  t.same(await Promise.all([lost, anew]), [{ type: 'released' }, { type: 'cancelled' }])
 })
 
 t.test('a handler of a delivery whose lease is lost already finds its signal aborted', async (t) => {

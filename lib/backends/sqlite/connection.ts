@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../../types/backend.ts'
 import { isOwnError, retryLater, SqliteUnavailableError, toError } from '../../errors.ts'
+import { KeepAlive } from '../../keep-alive.ts'
 import { isBusy, loadSqlite } from '../../node-sqlite.ts'
 import { migrate } from './schema.ts'
 import { prepareStatements, type Statements } from './statements.ts'
@@ -118,12 +119,18 @@ function rollback (db: DatabaseSync): void {
 /** Tries again while somebody else has the lock, giving way to them in between. */
 async function patiently<T> ({ clock, busyTimeout }: ConnectionOptions, use: () => T): Promise<T> {
   const end = clock.monotonic() + busyTimeout
-  for (;;) {
-    try {
-      return use()
-    } catch (error) {
-      if (!isBusy(error) || clock.monotonic() >= end) throw error
-      await new Promise<void>((resolve) => clock.setTimeout(resolve, BUSY_PAUSE))
+  const keepAlive = new KeepAlive()
+  try {
+    for (;;) {
+      try {
+        return use()
+      } catch (error) {
+        if (!isBusy(error) || clock.monotonic() >= end) throw error
+        keepAlive.hold()
+        await new Promise<void>((resolve) => clock.setTimeout(resolve, BUSY_PAUSE))
+      }
     }
+  } finally {
+    keepAlive.release()
   }
 }

@@ -125,10 +125,11 @@ export class GroupCommit {
   }
 
   #transact (group: readonly GroupMember[]): Transaction {
-    const { connection, connection: { sql } } = this.#options
+    const { clock, connection, connection: { sql } } = this.#options
     connection.assertUsable()
     sql.begin.run()
-    const tx = new Transaction(sql, this.#options.clock.now())
+    const waited = this.#failingSince === undefined ? 0 : clock.monotonic() - this.#failingSince
+    const tx = new Transaction(sql, clock.now(), waited)
     this.#work.before(tx)
     for (const member of group) member.perform(tx)
     this.#work.after(tx)
@@ -153,12 +154,13 @@ export class GroupCommit {
     const { clock, connection, busyTimeout } = this.#options
     const now = clock.monotonic()
     const patient: GroupMember[] = []
-    for (const member of group) {
+    // Those that the group had no room for wait as well.
+    for (const member of [...group, ...this.#waiting]) {
       member.deadline ??= now + busyTimeout
       if (member.deadline > now) patient.push(member)
       else member.failed(connection.unavailable(error))
     }
-    this.#waiting = [...patient, ...this.#waiting]
+    this.#waiting = patient
     this.#keepAlive.hold()
     this.#scheduled = true
     this.#timer = clock.setTimeout(this.#flush, Math.min(1 + Math.floor(this.#busyTries++ / TRIES_A_PAUSE), MAX_BUSY_PAUSE))
@@ -174,6 +176,8 @@ export class GroupCommit {
     this.#backoff = Math.min(Math.max(FIRST_BACKOFF, this.#backoff * 2), LAST_BACKOFF)
     clock.clearTimeout(this.#timer)
     this.#timer = clock.setTimeout(this.wake, this.#backoff)
+    // Those that the group had no room for are told at once, too.
+    if (this.#waiting.length > 0) this.wake()
   }
 
   // Those who wait for room wait for nothing else.

@@ -5,6 +5,8 @@ import type { Counts, Transaction } from './transaction.ts'
 
 /** Milliseconds between two prunings, at the most. */
 const PRUNE_INTERVAL = 60_000
+/** Milliseconds. Who waited for so long for the file looks again before it takes anybody for dead: others could not renew their lease either. */
+const LONG_WAIT = 100
 /** Unique keys that one transaction forgets. */
 const BATCH = 500
 
@@ -26,8 +28,8 @@ export class Housekeeping {
   #lastPruned: number
   /** The wall clock's lead over the monotonic one. */
   #offset: number
-  /** When the wall clock was set, in monotonic milliseconds. */
-  #setAt = -Infinity
+  /** When leases may have run out that nobody could renew, in monotonic milliseconds: all get the time of one to do so. */
+  #distrustedAt = -Infinity
 
   constructor (store: Store, clock: Clock, options: StoreOptions) {
     this.#store = store
@@ -45,7 +47,7 @@ export class Housekeeping {
   }
 
   perform (tx: Transaction, worker: number | undefined): void {
-    if (this.#reaps) {
+    if (this.#reaps && tx.waited < LONG_WAIT) {
       const expired = tx.sql.expiredWorkers.all(tx.now) as { worker: number }[]
       for (const dead of expired) {
         if (dead.worker !== worker) this.#dissolve(tx, dead.worker, 1)
@@ -63,6 +65,7 @@ export class Housekeeping {
   }
 
   committed (tx: Transaction): void {
+    if (tx.waited > this.#options.lease / 6) this.#distrustLeases()
     this.#reaps = false
     if (!tx.unfinished) this.#prunes = false
     this.#watch(this.#nextDue)
@@ -107,7 +110,7 @@ export class Housekeeping {
     try {
       connection.checkFile()
       const wasSet = this.#clockWasSet(now)
-      const trusted = this.#clock.monotonic() - this.#setAt >= this.#options.lease
+      const trusted = this.#clock.monotonic() - this.#distrustedAt >= this.#options.lease
       this.#reaps = trusted && sql.expiredWorkers.get(now) !== undefined
       const counts = sql.queues.all() as unknown as Counts[]
       this.#watch(this.#dueAfter(counts))
@@ -135,9 +138,13 @@ export class Housekeeping {
     const monotonic = this.#clock.monotonic()
     const offset = now - monotonic
     const wasSet = Math.abs(offset - this.#offset) > this.#options.lease / 6
-    if (wasSet) this.#setAt = monotonic
+    if (wasSet) this.#distrustLeases()
     this.#offset = offset
     return wasSet
+  }
+
+  #distrustLeases (): void {
+    this.#distrustedAt = this.#clock.monotonic()
   }
 
   /** When the next delayed job falls due. */

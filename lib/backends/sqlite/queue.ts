@@ -1,7 +1,7 @@
 import type { QueueSettings } from '../../../types/backend.ts'
 import type { EnvelopeOptions, JobEnvelope } from '../../../types/job.ts'
 import { DEAD, DELAYED, FINISHED, WAITING } from './schema.ts'
-import { decode, type DeliveryRow, type JobRow } from './records.ts'
+import { decode, storableTime, type DeliveryRow, type JobRow } from './records.ts'
 import type { Counts, Transaction } from './transaction.ts'
 import { UniqueKeys } from './unique-keys.ts'
 
@@ -37,7 +37,8 @@ export class SqliteQueue {
     if (options.uniqueKey !== undefined) this.keys.take(tx, options.uniqueKey, job.id)
     const rank = rankOf(options)
     if (options.runAt !== undefined && options.runAt > tx.now) {
-      this.#insert(tx, job, payload, DELAYED, 0, options.runAt, rank, options.runAt, null)
+      const runAt = storableTime(options.runAt)
+      this.#insert(tx, job, payload, DELAYED, 0, runAt, rank, runAt, null)
       counts.delayed++
     } else {
       this.#insert(tx, job, payload, WAITING, rank, counts.next_position++, rank, null, null)

@@ -38,6 +38,11 @@ export interface Decoded {
   readonly problem: Error | undefined
 }
 
+/** Integers beyond these can be stored, but reading them throws: every transaction that came by one would fail. */
+export function storableTime (time: number): number {
+  return Math.min(time, Number.MAX_SAFE_INTEGER)
+}
+
 export function decode (row: DeliveryRow): Decoded {
   let payload: unknown
   let options: EnvelopeOptions | undefined

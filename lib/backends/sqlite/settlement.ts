@@ -2,6 +2,7 @@ import type { Outcome } from '../../../types/backend.ts'
 import type { SerializedError } from '../../../types/job.ts'
 import type { SqliteDelivery } from './delivery.ts'
 import type { SqliteQueue } from './queue.ts'
+import { storableTime } from './records.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Stores what a delivery came to. Whoever lost its lease changes nothing: every statement asks for the worker. */
@@ -21,10 +22,12 @@ export function settle (tx: Transaction, queue: SqliteQueue, delivery: SqliteDel
       counts.dead++
       queue.keys.end(tx, delivery.row)
       break
-    case 'retry':
-      if (tx.sql.delay.run(outcome.runAt, outcome.runAt, encode(outcome.error), seq, worker).changes === 0) return
+    case 'retry': {
+      const runAt = storableTime(outcome.runAt)
+      if (tx.sql.delay.run(runAt, runAt, encode(outcome.error), seq, worker).changes === 0) return
       counts.delayed++
       break
+    }
     case 'released':
       if (tx.sql.release.run(tx.head(counts), seq, worker).changes === 0) return
       counts.returned++

@@ -26,6 +26,8 @@ export class Transaction {
   #plain: (string | number | null)[] = []
   /** Milliseconds since the epoch. */
   readonly now: number
+  /** Milliseconds for which the file was out of reach before. */
+  readonly waited: number
   readonly dropped: { queue: string, envelope: JobEnvelope }[] = []
   readonly deadLettersLost: { queue: string, letter: { id: string, name: string, attempt: number, correlationId: string | undefined } }[] = []
   /** There is more to do than one transaction should. */
@@ -34,9 +36,10 @@ export class Transaction {
   readonly #changed = new Set<Counts>()
   readonly #heads = new Map<Counts, number>()
 
-  constructor (sql: Statements, now: number) {
+  constructor (sql: Statements, now: number, waited: number) {
     this.#sql = sql
     this.now = now
+    this.waited = waited
     this.#counts = sql.queues.all() as unknown as Counts[]
   }
 

@@ -1,4 +1,4 @@
-import type { DeliveryRow } from './records.ts'
+import { storableTime, type DeliveryRow } from './records.ts'
 import type { Transaction } from './transaction.ts'
 
 /** A job that has, or had, a unique key. */
@@ -35,7 +35,7 @@ export class UniqueKeys {
   /** The job has run to an end. */
   end (tx: Transaction, job: Keyed): void {
     if (job.unique_key === null) return
-    if (job.unique_for !== null && job.unique_for > 0) tx.sql.takeKey.run(this.#queue, job.unique_key, job.id, tx.now + job.unique_for)
+    if (job.unique_for !== null && job.unique_for > 0) tx.sql.takeKey.run(this.#queue, job.unique_key, job.id, storableTime(tx.now + job.unique_for))
     else this.giveBack(tx, job)
   }
 

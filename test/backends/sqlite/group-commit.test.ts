@@ -115,6 +115,28 @@ test('a file that stays locked fails enqueues after busyTimeout; what has ended 
   t.same(ran, [2])
 })
 
+test('of a crowd of enqueues that meet a locked file, none waits for longer than busyTimeout', async (t, file) => {
+  const { app, clock } = await worker(file, { capacity: 5000 })
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const crowd = Promise.allSettled(Array.from({ length: 2500 }, (_, n) => app.jobs.enqueue('work', n)))
+  await clock.advance(1100)
+  const results = await now(crowd)
+  other.exec('COMMIT')
+  await clock.advance(100)
+  t.not(results, 'pending')
+  t.ok((await crowd).every(({ status }) => status === 'rejected'))
+})
+
+test('of a crowd of enqueues that meet a full disk, none waits for the others', async (t, file) => {
+  const { app, lines } = await worker(file, { capacity: 5000 })
+  fillDisk(file)
+  const results = await now(Promise.allSettled(Array.from({ length: 2500 }, () => app.jobs.enqueue('work', BIG))))
+  freeDisk(file)
+  t.not(results, 'pending')
+  t.equal(lines.filter(({ msg }) => msg === 'the SQLite file cannot be used').length, 1, 'said once')
+})
+
 test('closing waits for a lock, and gives up on it', async (t, file) => {
   const { app, clock, lines } = await worker(file)
   const other = file.connect()

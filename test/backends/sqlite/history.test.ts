@@ -164,3 +164,13 @@ test('a dead letter takes its unique key again when it is retried, unless anothe
   t.equal(await app.jobs.deadLetters.retry(free.id), false)
   t.same(ran, [1, 1, 3])
 })
+
+test('a unique key can be taken for ever', async (t, file) => {
+  const app = await file.app()
+  app.jobs.define('work', async () => {})
+  await app.ready()
+  const forever = { uniqueKey: 'once', uniqueFor: Number.MAX_SAFE_INTEGER }
+  const { id } = await app.jobs.enqueue('work', 1, forever)
+  await app.jobs.idle()
+  t.match(await app.jobs.enqueue('work', 2, forever), { id, status: 'duplicate' })
+})

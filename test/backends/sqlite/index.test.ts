@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { sqlite } from '../../../lib/backends/sqlite/index.ts'
 import { buildApp, turns } from '../../helpers/app.ts'
+import { runChild } from '../../helpers/child.ts'
 import { test } from '../../helpers/sqlite.ts'
 
 const UNAVAILABLE = { code: 'FST_JOBS_BACKEND_UNAVAILABLE', statusCode: 503 }
@@ -83,6 +84,21 @@ test('a file that stays locked cannot be opened; one that is locked for a moment
   const opening = file.app()
   setTimeout(() => other.exec('COMMIT'), 60)
   await (await opening).ready()
+})
+
+test('a process that opens a locked file lives to see it free', async (t, file) => {
+  const { output } = await runChild(`
+    const { DatabaseSync } = await import('node:sqlite')
+    const { sqlite } = await import('${new URL('../../../lib/backends/sqlite/index.ts', import.meta.url)}')
+    const path = ${JSON.stringify(file.path)}
+    const other = new DatabaseSync(path)
+    other.exec('PRAGMA journal_mode = WAL; BEGIN IMMEDIATE')
+    setTimeout(() => { other.exec('COMMIT') }, 100).unref()
+    const patient = Fastify({ pluginTimeout: 0 })
+    await patient.register(backgroundJobs, { backend: sqlite({ path }) })
+    await patient.close()
+    console.log('opened')`)
+  t.match(output, /opened/)
 })
 
 test('one object serves one app', async (t, file) => {

@@ -245,3 +245,29 @@ test('jobs of queues that nobody has here are reaped, too', async (t, file) => {
   t.equal(await one.jobs.get('x'), undefined, 'it is another app’s')
   t.equal(await one.jobs.cancel('x'), false)
 })
+
+for (const first of ['one', 'two']) {
+  test(`a lock that outlasts the lease takes no jobs away from the living: ${first} meets it first`, async (t, file) => {
+    const time = new ManualClock()
+    const one = await processOf(file, time)
+    const two = await processOf(file, time)
+    const { id } = await one.app.jobs.enqueue('held', 'a')
+    await time.advance(1000)
+    const holder = one.ran.length === 1 ? one : two
+    const other = file.connect()
+    other.exec('BEGIN IMMEDIATE')
+    const [early, late] = first === 'one' ? [one, two] : [two, one]
+    const pending = [early.app.jobs.enqueue('work', 1)]
+    await time.advance(7)
+    pending.push(late.app.jobs.enqueue('work', 2))
+    for (const enqueue of pending) enqueue.catch(() => {})
+    await time.advance(LEASE * 2 + 1)
+    other.exec('COMMIT')
+    await time.advance(LEASE / 2)
+    t.same([...one.ran, ...two.ran].filter((payload) => payload === 'a 1'), ['a 1'])
+    t.equal(holder.signals[0]!.aborted, false)
+    holder.gate.resolve()
+    await time.advance(100)
+    t.match(await one.app.jobs.get(id), { state: 'succeeded' })
+  })
+}

@@ -198,3 +198,18 @@ test('a running job is cancelled by its signal', async (t, file) => {
   t.match(await app.jobs.get(id), { state: 'cancelled' })
   t.same(file.rows('keys'), [], 'its key is free at once')
 })
+
+test('a job that is due in a million years holds up nothing', async (t, file) => {
+  const app = await file.app()
+  const ran: unknown[] = []
+  app.jobs.define('work', async (payload) => { ran.push(payload) })
+  app.jobs.define('patient', { attempts: 2, backoff: () => 1e300 }, async () => { throw new Error('later') })
+  await app.ready()
+  const far = await app.jobs.enqueue('work', 'far', { delay: 1e16 })
+  const retried = await app.jobs.enqueue('patient', null)
+  await app.jobs.idle()
+  await app.jobs.enqueue('work', 'now')
+  await app.jobs.idle()
+  t.same(ran, ['now'])
+  for (const { id } of [far, retried]) t.match(await app.jobs.get(id), { state: 'delayed', runAt: Number.MAX_SAFE_INTEGER })
+})
