@@ -25,9 +25,10 @@ export class Connections {
   /**
    * `commands`: fails rather than waits, so that nothing that was reported as failed is executed later. `worker`: waits for
    * Redis and sends again what had no answer, as BullMQ's Worker wants it. `blocking`: besides, may be silent for long.
+   * `connectionName`: what Redis calls the connection; default: what the app's own settings say.
    */
-  connect (purpose: Purpose): Client {
-    const client = this.#make(this.#settings(purpose), purpose !== 'commands')
+  connect (purpose: Purpose, connectionName?: string): Client {
+    const client = this.#make({ ...this.#settings(purpose), ...(connectionName !== undefined && { connectionName }) }, purpose !== 'commands')
     // Every enqueue that waits for Redis listens.
     client.setMaxListeners(Infinity)
     client.on('error', (error: unknown) => this.#errors.report(error))

@@ -1,9 +1,7 @@
 import { QueueKeys, RedisConnection, RedisQueueBackend, type QueueBaseOptions } from 'bullmq'
+import { FETCHING } from './bull-scripts.ts'
 import type { Client } from './connections.ts'
 import { StoredJob } from './record.ts'
-
-/** The commands that hand out a job. */
-const FETCHING = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed'])
 
 /**
  * BullMQ's operations for a worker. It reads what comes before BullMQ does: a record that BullMQ could not parse would
@@ -28,7 +26,7 @@ export class FetchingBackend extends RedisQueueBackend {
 
   override execCommand (client: Parameters<RedisQueueBackend['execCommand']>[0], name: string, args: unknown[]): unknown {
     const reply = super.execCommand(client, name, args)
-    return FETCHING.has(name) ? (reply as Promise<unknown>).then(this.#keep) : reply
+    return FETCHING.includes(name) ? (reply as Promise<unknown>).then(this.#keep) : reply
   }
 
   /** The record of a job that was fetched just now. */

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
-import { BoundedBackend, defineBoundedScripts } from './bounded-backend.ts'
+import { BoundedBackend } from './bounded-backend.ts'
+import { defineAddingScripts } from './bull-scripts.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
@@ -30,7 +31,7 @@ export class Producer {
   async open (timeout: number): Promise<void> {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
-    defineBoundedScripts(this.client)
+    defineAddingScripts(this.client)
     await this.#checkEviction()
   }
 

@@ -326,7 +326,7 @@ test('a trouble of Redis while a dead letter is retried is told', async (t, spac
   await app.jobs.enqueue('fail', 1, { id: 'job-1', attempts: 1 })
   await until(async () => (await app.jobs.get('job-1'))?.state === 'dead')
   app.jobs.pause()
-  await space.client.set(`${space.prefix}:default:prioritized`, 'not a sorted set')
+  await space.client.set(`${space.prefix}:default:wait`, 'not a list')
   await t.rejects(app.jobs.deadLetters.retry('job-1'), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
   await t.rejects(app.jobs.enqueue('work', 1), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
 })
