@@ -7,8 +7,8 @@ export const FULL = -1000
 /** BullMQ's scripts that add a job, each with what it is called here. */
 export const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' }
 
-/** BullMQ's scripts that hand out a job. */
-export const FETCHING: readonly string[] = ['moveToActive', 'moveToFinished', 'moveToDelayed']
+/** BullMQ's scripts that hand out a job, each with the place of the delayed jobs among its keys. */
+const DELAYED_KEY: Record<string, number> = { moveToActive: 7, moveToFinished: 7, moveToDelayed: 4 }
 
 /** BullMQ's factor between a priority and the score of its first job. */
 const SCORES_PER_PRIORITY = 0x100000000
@@ -20,26 +20,32 @@ if redis.call('LLEN', ARGV[5] .. 'wait') + redis.call('ZCARD', ARGV[5] .. 'prior
 
 /**
  * Before a script that fetches: where BullMQ takes the next job of the wait list (all of them have KEYS[2], active, and
- * KEYS[3], prioritized), one with a priority above that of plain jobs goes first.
+ * KEYS[3], prioritized), one with a priority above that of plain jobs goes first. Without such jobs, and none that may
+ * fall due, it costs one command.
  */
-const highFirst = `
+function highFirst (delayedKey: number): string {
+  return `
 local server = redis
-local redis = setmetatable({
-  call = function (command, ...)
-    if command == 'RPOPLPUSH' then
-      local first = server.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-      if first[2] and tonumber(first[2]) < ${PRIORITY_OF_NONE * SCORES_PER_PRIORITY} then
-        server.call('ZREM', KEYS[3], first[1])
-        server.call('LPUSH', KEYS[2], first[1])
-        return first[1]
+local redis = server
+if server.call('EXISTS', KEYS[3], KEYS[${delayedKey}]) > 0 then
+  redis = setmetatable({
+    call = function (command, ...)
+      if command == 'RPOPLPUSH' then
+        local first = server.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+        if first[2] and tonumber(first[2]) < ${PRIORITY_OF_NONE * SCORES_PER_PRIORITY} then
+          server.call('ZREM', KEYS[3], first[1])
+          server.call('LPUSH', KEYS[2], first[1])
+          return first[1]
+        end
       end
+      return server.call(command, ...)
     end
-    return server.call(command, ...)
-  end
-}, { __index = server })
+  }, { __index = server })
+end
 `
+}
 
-/** After the script that returns stalled jobs, all of them to the wait list (KEYS[2]): to the head of their priority. */
+/** BullMQ returns stalled jobs, whatever their priority, to the wait list (KEYS[2]): from there to the head of their priority. */
 function prioritizeStalled (lua: string): string {
   return `
 local stalled = (function ()
@@ -72,7 +78,8 @@ export function defineAddingScripts (client: Client): void {
 /** Defines, before BullMQ does, which leaves them alone then, its scripts that decide about the order. `source` has BullMQ's scripts. */
 export function defineOrderingScripts (client: Client, source: Client): void {
   for (const [name, { lua, numberOfKeys }] of scriptsOf(source)) {
-    if (FETCHING.includes(baseOf(name))) client.defineCommand(name, { numberOfKeys, lua: highFirst + lua })
+    const delayedKey = DELAYED_KEY[baseOf(name)]
+    if (delayedKey !== undefined) client.defineCommand(name, { numberOfKeys, lua: highFirst(delayedKey) + lua })
     else if (baseOf(name) === 'moveStalledJobsToWait') client.defineCommand(name, { numberOfKeys, lua: prioritizeStalled(lua) })
   }
 }

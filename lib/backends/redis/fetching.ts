@@ -1,7 +1,9 @@
 import { QueueKeys, RedisConnection, RedisQueueBackend, type QueueBaseOptions } from 'bullmq'
-import { FETCHING } from './bull-scripts.ts'
 import type { Client } from './connections.ts'
 import { StoredJob } from './record.ts'
+
+/** The commands that hand out a job. */
+const FETCHING = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed'])
 
 /**
  * BullMQ's operations for a worker. It reads what comes before BullMQ does: a record that BullMQ could not parse would
@@ -26,7 +28,7 @@ export class FetchingBackend extends RedisQueueBackend {
 
   override execCommand (client: Parameters<RedisQueueBackend['execCommand']>[0], name: string, args: unknown[]): unknown {
     const reply = super.execCommand(client, name, args)
-    return FETCHING.includes(name) ? (reply as Promise<unknown>).then(this.#keep) : reply
+    return FETCHING.has(name) ? (reply as Promise<unknown>).then(this.#keep) : reply
   }
 
   /** The record of a job that was fetched just now. */

@@ -17,8 +17,8 @@ export class RunningJob extends Job {
   readonly #record: StoredJob
   #outcome: Outcome | undefined
 
-  constructor (queue: MinimalQueue, id: string, record: StoredJob) {
-    const delivery = new RedisDelivery(record, (value) => this.backend.updateProgress(id, value))
+  constructor (queue: MinimalQueue, id: string, record: StoredJob, lease: AbortController) {
+    const delivery = new RedisDelivery(record, lease, (value) => this.backend.updateProgress(id, value))
     const { envelope } = delivery
     super(queue, envelope.name, envelope.payload, record.options, id)
     this.#record = record
