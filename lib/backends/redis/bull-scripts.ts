@@ -61,30 +61,34 @@ end
 return stalled`
 }
 
-interface Script { lua: string, numberOfKeys: number }
-
-function scriptsOf (client: Client): [string, Script][] {
-  return Object.entries((client as unknown as { scriptsSet: Record<string, Script> }).scriptsSet)
+export interface Script {
+  readonly lua: string
+  readonly numberOfKeys: number
 }
 
 /** Defines BullMQ's scripts that add jobs once more, with a look at the room before: one command, as without. `client` has BullMQ's scripts. */
 export function defineAddingScripts (client: Client): void {
-  for (const [original, { lua, numberOfKeys }] of scriptsOf(client)) {
-    const name = (ADDING as Record<string, string>)[baseOf(original)]
-    if (name !== undefined) client.defineCommand(name, { numberOfKeys, lua: guard + lua })
+  for (const [original, name] of Object.entries(ADDING)) {
+    const [, { lua, numberOfKeys }] = scriptOf(client, original)
+    client.defineCommand(name, { numberOfKeys, lua: guard + lua })
   }
 }
 
-/** Defines, before BullMQ does, which leaves them alone then, its scripts that decide about the order. `source` has BullMQ's scripts. */
-export function defineOrderingScripts (client: Client, source: Client): void {
-  for (const [name, { lua, numberOfKeys }] of scriptsOf(source)) {
-    const delayedKey = DELAYED_KEY[baseOf(name)]
-    if (delayedKey !== undefined) client.defineCommand(name, { numberOfKeys, lua: highFirst(delayedKey) + lua })
-    else if (baseOf(name) === 'moveStalledJobsToWait') client.defineCommand(name, { numberOfKeys, lua: prioritizeStalled(lua) })
-  }
+/** What takes the place of BullMQ's scripts that decide about the order, by their names. `client` has BullMQ's scripts. */
+export function orderingScripts (client: Client): Map<string, Script> {
+  const scripts = Object.entries(DELAYED_KEY).map(([original, delayedKey]): [string, Script] => {
+    const [name, { lua, numberOfKeys }] = scriptOf(client, original, 'RPOPLPUSH')
+    return [name, { numberOfKeys, lua: highFirst(delayedKey) + lua }]
+  })
+  const [name, { lua, numberOfKeys }] = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
+  return new Map([...scripts, [name, { numberOfKeys, lua: prioritizeStalled(lua) }]])
 }
 
-/** BullMQ appends its version. */
-function baseOf (name: string): string {
-  return name.split(':', 1)[0]!
+/** `part`: what a script must have, to be changed as it is here. */
+function scriptOf (client: Client, original: string, part = ''): [string, Script] {
+  const { scriptsSet } = client as unknown as { scriptsSet: Record<string, Script> }
+  // BullMQ appends its version.
+  const script = Object.entries(scriptsSet).find(([name, { lua }]) => name.startsWith(`${original}:`) && lua.includes(part))
+  if (script === undefined) throw new Error(`the version of bullmq that is installed is not supported: its script '${original}' is another one`)
+  return script
 }

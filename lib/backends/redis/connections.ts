@@ -82,7 +82,7 @@ export function isLive ({ status }: Client): boolean {
   return status === 'ready'
 }
 
-/** Resolves when the connection is usable; rejects after `timeout` milliseconds, with what went wrong meanwhile, or when it is closed. */
+/** Resolves when the connection, which is not usable now, is; rejects after `timeout` milliseconds, with what went wrong meanwhile, or when it is closed. */
 export function whenLive (client: Client, timeout: number, address: string): Promise<void> {
   return new Promise((resolve, reject) => {
     let cause: unknown
@@ -97,7 +97,6 @@ export function whenLive (client: Client, timeout: number, address: string): Pro
       else reject(new Error(cause instanceof Error ? `${problem}: ${cause.message}` : problem))
     }
     client.on('ready', onReady).on('end', onEnd).on('error', onError)
-    if (isLive(client)) end()
-    else if (client.status === 'end') onEnd()
+    if (client.status === 'end') onEnd()
   })
 }

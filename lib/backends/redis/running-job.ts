@@ -25,7 +25,7 @@ export class RunningJob extends Job {
     this.delivery = delivery
     this.timestamp = envelope.enqueuedAt
     this.attemptsMade = record.attemptsMade
-    this.attemptsStarted = record.number('ats') ?? 0
+    this.attemptsStarted = record.number('ats')!
     this.stalledCounter = record.number('stc') ?? 0
     this.processedOn = record.number('processedOn')
     this.repeatJobKey = record.text('rjk')
