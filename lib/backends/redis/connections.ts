@@ -25,9 +25,10 @@ export class Connections {
   /**
    * `commands`: fails rather than waits, so that nothing that was reported as failed is executed later. `worker`: waits for
    * Redis and sends again what had no answer, as BullMQ's Worker wants it. `blocking`: besides, may be silent for long.
+   * `connectionName`: what Redis calls the connection; default: what the app's own settings say.
    */
-  connect (purpose: Purpose): Client {
-    const client = this.#make(this.#settings(purpose), purpose !== 'commands')
+  connect (purpose: Purpose, connectionName?: string): Client {
+    const client = this.#make({ ...this.#settings(purpose), ...(connectionName !== undefined && { connectionName }) }, purpose !== 'commands')
     // Every enqueue that waits for Redis listens.
     client.setMaxListeners(Infinity)
     client.on('error', (error: unknown) => this.#errors.report(error))
@@ -81,7 +82,7 @@ export function isLive ({ status }: Client): boolean {
   return status === 'ready'
 }
 
-/** Resolves when the connection is usable; rejects after `timeout` milliseconds, with what went wrong meanwhile, or when it is closed. */
+/** Resolves when the connection, which is not usable now, is; rejects after `timeout` milliseconds, with what went wrong meanwhile, or when it is closed. */
 export function whenLive (client: Client, timeout: number, address: string): Promise<void> {
   return new Promise((resolve, reject) => {
     let cause: unknown
@@ -96,7 +97,6 @@ export function whenLive (client: Client, timeout: number, address: string): Pro
       else reject(new Error(cause instanceof Error ? `${problem}: ${cause.message}` : problem))
     }
     client.on('ready', onReady).on('end', onEnd).on('error', onError)
-    if (isLive(client)) end()
-    else if (client.status === 'end') onEnd()
+    if (client.status === 'end') onEnd()
   })
 }

@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Consumer, Deliver, QueueSettings } from '../../../types/backend.ts'
+import type { Script } from './bull-scripts.ts'
 import type { Client, Connections } from './connections.ts'
 import type { ErrorLog } from './error-log.ts'
 import { FetchingBackend } from './fetching.ts'
@@ -15,6 +16,8 @@ export interface ConsumerContext {
   readonly options: ResolvedRedisOptions
   readonly settings: QueueSettings
   readonly connections: Connections
+  /** In place of BullMQ's scripts of these names. */
+  readonly scripts: ReadonlyMap<string, Script>
   readonly errors: ErrorLog
   readonly log: FastifyBaseLogger
   readonly concurrency: number
@@ -30,10 +33,13 @@ export class RedisConsumer implements Consumer {
   #stopped: Promise<void> | undefined
 
   constructor (context: ConsumerContext, deliver: Deliver) {
-    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, errors, concurrency } = context
+    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, scripts, errors, concurrency } = context
     this.#context = context
     const main = connections.connect('worker')
-    const blocking = connections.connect('blocking')
+    // BullMQ defines only what is not there.
+    for (const [script, definition] of scripts) main.defineCommand(script, definition)
+    // Tools find workers by it.
+    const blocking = connections.connect('blocking', `${prefix}:${Buffer.from(name).toString('base64')}`)
     this.#clients = [main, blocking]
     const options = {
       connection: main,

@@ -8,27 +8,29 @@ export class RedisDelivery implements Delivery {
   readonly problem: Error | undefined
   readonly dueAt: number | undefined
   readonly stalls: number
+  /** Aborted when the lease is lost. */
+  readonly lease: AbortController
   /** Monotonic milliseconds at which the lease was got, or renewed. */
   leasedAt = performance.now()
   readonly #storeProgress: (value: number) => Promise<void>
-  #lease: AbortController | undefined
   #progress: number | undefined
   #storing = false
 
-  constructor (record: StoredJob, storeProgress: (value: number) => Promise<void>) {
+  constructor (record: StoredJob, lease: AbortController, storeProgress: (value: number) => Promise<void>) {
     this.envelope = record.envelope()
     this.problem = record.problem
     this.dueAt = record.number('due')
     this.stalls = record.number('stc') ?? 0
+    this.lease = lease
     this.#storeProgress = storeProgress
   }
 
   get signal (): AbortSignal {
-    return (this.#lease ??= new AbortController()).signal
+    return this.lease.signal
   }
 
   loseLease (): void {
-    (this.#lease ??= new AbortController()).abort()
+    this.lease.abort()
   }
 
   /** Of what is reported while something is on its way, the last one is stored. */

@@ -77,6 +77,7 @@ class RedisBackend implements Backend {
       options: this.#options,
       settings: queue.store.settings,
       connections: this.#connections,
+      scripts: this.#producer.orderingScripts,
       errors: this.#errors,
       log: this.#context!.log,
       concurrency,

@@ -1,4 +1,4 @@
-import type { DeadLetter, JobState, JobView } from '../../../types/job.ts'
+import type { DeadLetter, JobView } from '../../../types/job.ts'
 import { storedId } from './job-id.ts'
 import type { RedisQueue } from './queue.ts'
 import { StoredJob } from './record.ts'
@@ -25,17 +25,13 @@ export class Inspector {
   async find (id: string): Promise<JobView | undefined> {
     const stored = storedId(id)
     const { keys } = this.#store.scripts
-    const [flat, completed, failed, delayed, active, prioritized, wait] = await this.#store.command((client) => answers(client.multi()
-      .hgetall(this.#key(stored)).zscore(keys.completed!, stored).zscore(keys.failed!, stored).zscore(keys.delayed!, stored)
-      .lpos(keys.active!, stored).zscore(keys.prioritized!, stored).lpos(keys.wait!, stored)))
-    const job = new StoredJob(stored, flattened(flat))
-    if (!job.exists) return undefined
-    const states: [unknown, JobState][] = [
-      [completed, job.completedAs], [failed, 'dead'], [delayed, 'delayed'], [active, 'active'], [prioritized, 'waiting'], [wait, 'waiting']
-    ]
-    const state = states.find(([place]) => place !== null)?.[1]
-    if (state === undefined) return undefined
-    return job.view(this.#store.settings.name, state, delayed === null ? undefined : Math.floor(Number(delayed) / SCORES_PER_MILLISECOND))
+    const [hash, place, score] = await this.#store.command((_client, bull) => run(bull, 'jobsFind', [
+      this.#key(stored), keys.completed!, keys.failed!, keys.delayed!, keys.prioritized!, keys.active!, keys.wait!
+    ], [stored])) as [string[], number?, string?]
+    if (place === undefined) return undefined
+    const job = new StoredJob(stored, hash)
+    const state = ([job.completedAs, 'dead', 'delayed', 'waiting', 'active', 'waiting'] as const)[place]!
+    return job.view(this.#store.settings.name, state, state === 'delayed' ? Math.floor(Number(score) / SCORES_PER_MILLISECOND) : undefined)
   }
 
   async listDead (limit: number): Promise<DeadLetter[]> {

@@ -10,6 +10,8 @@ const ERROR_DELAY = 1000
 export class JobWorker extends Worker<any, any, string, FetchingBackend> {
   /** What runs, by the stored id. */
   readonly jobs = new Map<string, RunningJob>()
+  /** Leases that ended without being lost are used again: to make and watch one takes longer than to deliver a job. */
+  readonly #leases: AbortController[] = []
   readonly #onTaken: () => void
   #onDelivered = (): void => {}
 
@@ -29,7 +31,7 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
   }
 
   protected override createJob (_json: JobJson, id: string): RunningJob {
-    return new RunningJob(this as never, id, this.backend.takeRecord(id))
+    return new RunningJob(this as never, id, this.backend.takeRecord(id), this.#leases.pop() ?? new AbortController())
   }
 
   /** BullMQ goes on fetching when it is paused while it waits for a job. */
@@ -68,12 +70,13 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
 
   async #run (job: RunningJob, deliver: Deliver): Promise<Outcome> {
     const id = job.id!
+    const { delivery } = job
     this.jobs.set(id, job)
-    try {
-      return await deliver(job.delivery)
-    } finally {
-      this.jobs.delete(id)
-      if (this.jobs.size === 0) this.#onDelivered()
-    }
+    const outcome = await deliver(delivery)
+    // A job that lost its lease may run here once more already.
+    if (this.jobs.get(id) === job) this.jobs.delete(id)
+    if (!delivery.signal.aborted) this.#leases.push(delivery.lease)
+    if (this.jobs.size === 0) this.#onDelivered()
+    return outcome
   }
 }

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
-import { BoundedBackend, defineBoundedScripts } from './bounded-backend.ts'
+import { BoundedBackend } from './bounded-backend.ts'
+import { defineAddingScripts, orderingScripts, type Script } from './bull-scripts.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
@@ -16,6 +17,8 @@ export class Producer {
   readonly #log: FastifyBaseLogger
   /** The same connection, with BullMQ's scripts. */
   bull!: RedisClient
+  /** What consumers run in place of BullMQ's scripts of these names. */
+  orderingScripts!: ReadonlyMap<string, Script>
 
   constructor (connections: Connections, errors: ErrorLog, commandTimeout: number, log: FastifyBaseLogger) {
     this.#log = log
@@ -30,7 +33,8 @@ export class Producer {
   async open (timeout: number): Promise<void> {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
-    defineBoundedScripts(this.client)
+    defineAddingScripts(this.client)
+    this.orderingScripts = orderingScripts(this.client)
     await this.#checkEviction()
   }
 

@@ -5,8 +5,8 @@ import { InvalidPayloadError, toError } from '../../errors.ts'
 import { jobId } from './job-id.ts'
 import { CANCELLED } from './scripts.ts'
 
-/** BullMQ serves low priorities first, and those without one before all others: every job has one, 1001 where ours is 0. */
-const PRIORITY_OF_NONE = 1001
+/** BullMQ serves low priorities first. Plain jobs have none, and are where this one would be. */
+export const PRIORITY_OF_NONE = 1001
 
 /** What of an envelope BullMQ has no place for; a key of the job's options, which BullMQ keeps as they are. */
 interface Kept {
@@ -20,10 +20,10 @@ export interface StoredOptions extends JobsOptions {
 
 /** The options that BullMQ stores, or acts on, for a job. */
 export function storedOptions ({ correlationId, enqueuedAt, options }: JobEnvelope): StoredOptions {
-  if (options === undefined && correlationId === undefined) return { priority: PRIORITY_OF_NONE }
+  if (options === undefined && correlationId === undefined) return {}
   const { runAt, priority = 0, uniqueKey, attempts } = options ?? {}
   return {
-    priority: PRIORITY_OF_NONE - priority,
+    ...(priority !== 0 && { priority: PRIORITY_OF_NONE - priority }),
     ...(attempts !== undefined && { attempts }),
     ...(runAt !== undefined && runAt > enqueuedAt && { delay: Math.ceil(runAt - enqueuedAt) }),
     ...(uniqueKey !== undefined && { deduplication: { id: uniqueKey } }),

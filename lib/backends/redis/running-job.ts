@@ -17,15 +17,15 @@ export class RunningJob extends Job {
   readonly #record: StoredJob
   #outcome: Outcome | undefined
 
-  constructor (queue: MinimalQueue, id: string, record: StoredJob) {
-    const delivery = new RedisDelivery(record, (value) => this.backend.updateProgress(id, value))
+  constructor (queue: MinimalQueue, id: string, record: StoredJob, lease: AbortController) {
+    const delivery = new RedisDelivery(record, lease, (value) => this.backend.updateProgress(id, value))
     const { envelope } = delivery
     super(queue, envelope.name, envelope.payload, record.options, id)
     this.#record = record
     this.delivery = delivery
     this.timestamp = envelope.enqueuedAt
     this.attemptsMade = record.attemptsMade
-    this.attemptsStarted = record.number('ats') ?? 0
+    this.attemptsStarted = record.number('ats')!
     this.stalledCounter = record.number('stc') ?? 0
     this.processedOn = record.number('processedOn')
     this.repeatJobKey = record.text('rjk')

@@ -36,6 +36,17 @@ for _, key in ipairs(KEYS) do
   if redis.call('HDEL', key, '${MARK}') == 1 and redis.call('HEXISTS', key, 'name') == 0 then redis.call('DEL', key) end
 end`
 
+/** A job's hash, and where the job is: the last of all among those that wait, which takes the longer the more they are. */
+const find = `
+local job = redis.call('HGETALL', KEYS[1])
+if #job > 0 then
+  for i = 2, #KEYS do
+    local found = redis.call(i <= 5 and 'ZSCORE' or 'LPOS', KEYS[i], ARGV[1])
+    if found then return { job, i - 2, tostring(found) } end
+  end
+end
+return { job }`
+
 /** Takes a waiting job as a worker would: 1, or 0 when it does not wait. */
 const takeBack = `
 if redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('ZREM', KEYS[2], ARGV[1]) + redis.call('LREM', KEYS[3], 1, ARGV[1]) == 0 then return 0 end
@@ -68,6 +79,7 @@ const scripts = {
   jobsClaimId: claimId,
   jobsGuard: guard,
   jobsUnmark: unmark,
+  jobsFind: find,
   jobsTakeBack: takeBack,
   jobsRevive: revive,
   jobsKeepKey: keepKey,

@@ -95,7 +95,7 @@ test('a unique key is taken again by a job that runs again, and stays for unique
 test('errors of Redis do not make a worker spin, and end when they end', async (t, space) => {
   const { app, ran } = await appOn(t, space)
   const { client } = space
-  const key = `${space.prefix}:default:prioritized`
+  const key = `${space.prefix}:default:wait`
   app.jobs.pause()
   await app.jobs.enqueue('work', 1)
   await client.rename(key, `${key}:aside`)

@@ -250,6 +250,18 @@ test('a full queue refuses, and takes again when another process made room', asy
   t.equal((await one.app.jobs.enqueue('work', 7)).status, 'enqueued')
 })
 
+test('a full queue refuses jobs whose unique key is free, and several at once that another process left no room for', async (t, space) => {
+  const plugin = { queues: { default: { capacity: 3, fullMode: 'reject' } } } as const
+  const { app } = await appOn(t, space, { plugin, paused: true })
+  const { app: other } = await appOn(t, space, { plugin, paused: true })
+  const { id } = await app.jobs.enqueue('work', 1, { uniqueKey: 'taken' })
+  await other.jobs.enqueueMany([2, 3].map((payload) => ({ job: 'work', payload })))
+  await t.rejects(app.jobs.enqueueMany([4, 5].map((payload) => ({ job: 'work', payload }))), { code: 'FST_JOBS_QUEUE_FULL' })
+  await t.rejects(app.jobs.enqueue('work', 6, { uniqueKey: 'free' }), { code: 'FST_JOBS_QUEUE_FULL' })
+  t.match(await app.jobs.enqueue('work', 7, { uniqueKey: 'taken' }), { id, status: 'duplicate' })
+  t.equal((await app.jobs.status()).queueDepth, 3)
+})
+
 test('whoever found room that another process was faster to take waits again', async (t, space) => {
   const plugin = { queues: { default: { capacity: 2 } } }
   const apps = await Promise.all([1, 2, 3].map(() => appOn(t, space, { plugin, paused: true })))
@@ -326,7 +338,7 @@ test('a trouble of Redis while a dead letter is retried is told', async (t, spac
   await app.jobs.enqueue('fail', 1, { id: 'job-1', attempts: 1 })
   await until(async () => (await app.jobs.get('job-1'))?.state === 'dead')
   app.jobs.pause()
-  await space.client.set(`${space.prefix}:default:prioritized`, 'not a sorted set')
+  await space.client.set(`${space.prefix}:default:wait`, 'not a list')
   await t.rejects(app.jobs.deadLetters.retry('job-1'), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
   await t.rejects(app.jobs.enqueue('work', 1), { code: 'FST_JOBS_BACKEND_UNAVAILABLE', cause: /WRONGTYPE/ })
 })

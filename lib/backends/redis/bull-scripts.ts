@@ -1,0 +1,94 @@
+import type { Client } from './connections.ts'
+import { PRIORITY_OF_NONE } from './record.ts'
+
+/** What adding a job to a full queue answers; BullMQ's own codes are negative numbers, too. */
+export const FULL = -1000
+
+/** BullMQ's scripts that add a job, each with what it is called here. */
+export const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' }
+
+/** BullMQ's scripts that hand out a job, each with the place of the delayed jobs among its keys. */
+const DELAYED_KEY: Record<string, number> = { moveToActive: 7, moveToFinished: 7, moveToDelayed: 4 }
+
+/** BullMQ's factor between a priority and the score of its first job. */
+const SCORES_PER_PRIORITY = 0x100000000
+
+/** Before a script that adds, whose are KEYS and ARGV[1] to ARGV[3]; the capacity and the beginning of the queue's keys come after. */
+const guard = `
+if redis.call('LLEN', ARGV[5] .. 'wait') + redis.call('ZCARD', ARGV[5] .. 'prioritized') + redis.call('ZCARD', ARGV[5] .. 'delayed') >= tonumber(ARGV[4]) then return ${FULL} end
+`
+
+/**
+ * Before a script that fetches: where BullMQ takes the next job of the wait list (all of them have KEYS[2], active, and
+ * KEYS[3], prioritized), one with a priority above that of plain jobs goes first. Without such jobs, and none that may
+ * fall due, it costs one command.
+ */
+function highFirst (delayedKey: number): string {
+  return `
+local server = redis
+local redis = server
+if server.call('EXISTS', KEYS[3], KEYS[${delayedKey}]) > 0 then
+  redis = setmetatable({
+    call = function (command, ...)
+      if command == 'RPOPLPUSH' then
+        local first = server.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+        if first[2] and tonumber(first[2]) < ${PRIORITY_OF_NONE * SCORES_PER_PRIORITY} then
+          server.call('ZREM', KEYS[3], first[1])
+          server.call('LPUSH', KEYS[2], first[1])
+          return first[1]
+        end
+      end
+      return server.call(command, ...)
+    end
+  }, { __index = server })
+end
+`
+}
+
+/** BullMQ returns stalled jobs, whatever their priority, to the wait list (KEYS[2]): from there to the head of their priority. */
+function prioritizeStalled (lua: string): string {
+  return `
+local stalled = (function ()
+${lua}
+end)()
+for _, id in ipairs(stalled) do
+  local priority = tonumber(redis.call('HGET', ARGV[2] .. id, 'priority')) or 0
+  if priority > 0 then
+    redis.call('LREM', KEYS[2], -1, id)
+    redis.call('ZADD', ARGV[2] .. 'prioritized', priority * ${SCORES_PER_PRIORITY}, id)
+  end
+end
+return stalled`
+}
+
+export interface Script {
+  readonly lua: string
+  readonly numberOfKeys: number
+}
+
+/** Defines BullMQ's scripts that add jobs once more, with a look at the room before: one command, as without. `client` has BullMQ's scripts. */
+export function defineAddingScripts (client: Client): void {
+  for (const [original, name] of Object.entries(ADDING)) {
+    const [, { lua, numberOfKeys }] = scriptOf(client, original)
+    client.defineCommand(name, { numberOfKeys, lua: guard + lua })
+  }
+}
+
+/** What takes the place of BullMQ's scripts that decide about the order, by their names. `client` has BullMQ's scripts. */
+export function orderingScripts (client: Client): Map<string, Script> {
+  const scripts = Object.entries(DELAYED_KEY).map(([original, delayedKey]): [string, Script] => {
+    const [name, { lua, numberOfKeys }] = scriptOf(client, original, 'RPOPLPUSH')
+    return [name, { numberOfKeys, lua: highFirst(delayedKey) + lua }]
+  })
+  const [name, { lua, numberOfKeys }] = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
+  return new Map([...scripts, [name, { numberOfKeys, lua: prioritizeStalled(lua) }]])
+}
+
+/** `part`: what a script must have, to be changed as it is here. */
+function scriptOf (client: Client, original: string, part = ''): [string, Script] {
+  const { scriptsSet } = client as unknown as { scriptsSet: Record<string, Script> }
+  // BullMQ appends its version.
+  const script = Object.entries(scriptsSet).find(([name, { lua }]) => name.startsWith(`${original}:`) && lua.includes(part))
+  if (script === undefined) throw new Error(`the version of bullmq that is installed is not supported: its script '${original}' is another one`)
+  return script
+}
