@@ -218,7 +218,7 @@ test('what a process still holds when it closes is anybody’s at once', async (
 
 test('a backend that is closed while its consumer wants more takes nothing with it', async (t, file) => {
   const backend = sqlite({ path: file.path })
-  const app = await buildApp(t, { backend, queues: { default: { concurrency: 1 } } })
+  const app = await buildApp(t, { backend, queues: { default: { concurrency: 1 } }, shutdown: { timeout: 100 } })
   const never = deferred()
   app.jobs.define('stubborn', async () => { await never.promise })
   await app.ready()
