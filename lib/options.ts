@@ -100,7 +100,7 @@ export const checkScheduleOptions = optionsCheck(object({
   immediate: { type: 'boolean' }
 }))
 export const checkEnqueueManyOptions = optionsCheck(object({ signal: { kind: 'AbortSignal' } }))
-export const checkListOptions = optionsCheck(object({ queue: name, limit: { type: 'integer', minimum: 0 } }))
+export const checkListOptions = optionsCheck(object({ queue: name, limit: { type: 'integer', minimum: 0, maximum: MAX_CAPACITY } }))
 export const checkIdleOptions = optionsCheck(object({ delayed: { type: 'boolean' } }))
 export const checkEnqueueOptions = optionsCheck(object(enqueueProperties))
 export const checkDelegateOptions = optionsCheck(object({ ...enqueueProperties, name, queue: name }, ['name']))

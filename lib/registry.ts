@@ -77,8 +77,9 @@ export class Registry {
   }
 
   define (instance: FastifyInstance, name: unknown, options: DefineOptions = {}, handler: unknown): Definition {
-    if (typeof name !== 'string' || name === '' || name.length > 128) {
-      throw new InvalidOptionsError(`job name: it must be a string of 1 to 128 characters, got ${kindOf(name)}`)
+    // Databases refuse NUL, and lone surrogates have no UTF-8.
+    if (typeof name !== 'string' || name === '' || name.length > 128 || /[\0\ud800-\udfff]/u.test(name)) {
+      throw new InvalidOptionsError(`job name: it must be a well-formed string of 1 to 128 characters without NUL, got ${kindOf(name)}`)
     }
     if (name === 'delegate') throw new InvalidOptionsError("definition of job 'delegate': the metrics call inline functions so; choose another name")
     if (!this.#open) throw new InvalidOptionsError(`definition of job '${name}': it came after 'ready'; define jobs while plugins are registered`)

@@ -49,7 +49,7 @@ t.test('a wrong argument is a typed error that tells its kind, not a bare TypeEr
   await t.rejects(jobs.enqueueMany([{ job: () => 'secret' }]), { ...invalid, message: /got function/ })
   await t.rejects(jobs.enqueueMany([{ job: 'work', signal: AbortSignal.abort() }]), { ...invalid, message: /element 0 has a 'signal'/ })
   for (const options of [null, { signal: 'x' }, { foo: 1 }]) await t.rejects(jobs.enqueueMany([], options), invalid)
-  for (const options of [null, { foo: 1 }, { limit: -1 }, { limit: NaN }, { limit: 'a' }, { queue: 5 }]) await t.rejects(jobs.deadLetters.list(options), invalid)
+  for (const options of [null, { foo: 1 }, { limit: -1 }, { limit: 1e300 }, { limit: NaN }, { limit: 'a' }, { queue: 5 }]) await t.rejects(jobs.deadLetters.list(options), invalid)
   for (const options of [null, { delayed: 1 }, { foo: 1 }]) await t.rejects(jobs.idle(options), invalid)
   for (const call of ['pause', 'resume']) t.throws(() => jobs[call](Object.create(null)), { code: 'FST_JOBS_UNKNOWN_QUEUE' })
   for (const id of ['status', '.', '..', '', 'x'.repeat(101), 'a b', 'é', '\ud800']) await t.rejects(jobs.enqueue('work', {}, { id }), invalid)

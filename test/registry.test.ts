@@ -7,7 +7,7 @@ t.test('a bad definition is refused and named', async (t) => {
   const handler = async () => {}
   define('taken', handler)
   const bad: [unknown[], RegExp][] = [
-    [['', handler], /job name/], [[1, handler], /job name/], [['delegate', handler], /delegate/],
+    [['', handler], /job name/], [['a\0b', handler], /job name/], [['a\ud83d', handler], /job name/], [[1, handler], /job name/], [['delegate', handler], /delegate/],
     [['taken', handler], /taken.*already/], [['a', {}, 'text'], /'a'.*handler/], [['a'], /'a'.*handler/],
     [['a', { schema: { type: 'nonsense' } }, handler], /'a'.*schema/], [['a', { secret: 1 }, handler], /'secret'/],
     [['a', { timeout: 0 }, handler], /timeout/], [['a', { backoff: { type: 'hunter2' } }, handler], /backoff\.type/]
