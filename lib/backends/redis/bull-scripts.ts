@@ -7,8 +7,11 @@ export const FULL = -1000
 /** BullMQ's scripts that add a job, each with what it is called here. */
 export const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' }
 
-/** BullMQ's scripts that hand out a job, each with the place of the delayed jobs among its keys. */
-const DELAYED_KEY: Record<string, number> = { moveToActive: 7, moveToFinished: 7, moveToDelayed: 4 }
+/**
+ * BullMQ's scripts that hand out a job, each with the place among its keys of something that is there when a job may fall
+ * due meanwhile: the delayed jobs; the hash of the job that becomes one of them.
+ */
+const DUE_KEY = { moveToActive: 7, moveToFinished: 7, moveToDelayed: 5 }
 
 /** BullMQ's factor between a priority and the score of its first job. */
 const SCORES_PER_PRIORITY = 0x100000000
@@ -23,11 +26,11 @@ if redis.call('LLEN', ARGV[5] .. 'wait') + redis.call('ZCARD', ARGV[5] .. 'prior
  * KEYS[3], prioritized), one with a priority above that of plain jobs goes first. Without such jobs, and none that may
  * fall due, it costs one command.
  */
-function highFirst (delayedKey: number): string {
+function highFirst (dueKey: number): string {
   return `
 local server = redis
 local redis = server
-if server.call('EXISTS', KEYS[3], KEYS[${delayedKey}]) > 0 then
+if server.call('EXISTS', KEYS[3], KEYS[${dueKey}]) > 0 then
   redis = setmetatable({
     call = function (command, ...)
       if command == 'RPOPLPUSH' then
@@ -76,9 +79,9 @@ export function defineAddingScripts (client: Client): void {
 
 /** What takes the place of BullMQ's scripts that decide about the order, by their names. `client` has BullMQ's scripts. */
 export function orderingScripts (client: Client): Map<string, Script> {
-  const scripts = Object.entries(DELAYED_KEY).map(([original, delayedKey]): [string, Script] => {
+  const scripts = Object.entries(DUE_KEY).map(([original, dueKey]): [string, Script] => {
     const [name, { lua, numberOfKeys }] = scriptOf(client, original, 'RPOPLPUSH')
-    return [name, { numberOfKeys, lua: highFirst(delayedKey) + lua }]
+    return [name, { numberOfKeys, lua: highFirst(dueKey) + lua }]
   })
   const [name, { lua, numberOfKeys }] = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
   return new Map([...scripts, [name, { numberOfKeys, lua: prioritizeStalled(lua) }]])

@@ -222,10 +222,12 @@ test('an error without a stack is stored, too', async (t, space) => {
 test('progress is stored, of much of it the last', async (t, space) => {
   const { app } = await appOn(t, space, { paused: true })
   const end = deferred()
+  const gone = deferred()
   const other = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix }) })
   other.jobs.define('work', async (_payload, { progress, job }) => {
-    for (let percent = 1; percent <= 100; percent++) progress(percent)
     if (job.id === 'gone-1') await space.client.del(`${space.prefix}:default:gone-1`)
+    for (let percent = 1; percent <= 100; percent++) progress(percent)
+    if (job.id === 'gone-1') gone.resolve()
     else await end.promise
   })
   await other.ready()
@@ -235,7 +237,8 @@ test('progress is stored, of much of it the last', async (t, space) => {
   t.ok(updates.length < 10, `${updates.length} updates`)
   end.resolve()
   await app.jobs.enqueue('work', 1, { id: 'gone-1' })
-  await until(async () => (await app.jobs.status()).inFlight === 0)
+  await gone.promise
+  await other.close()
 })
 
 test('a full queue refuses, and takes again when another process made room', async (t, space) => {

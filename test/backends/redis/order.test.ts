@@ -54,6 +54,27 @@ for (const [how, finish] of endings) {
   })
 }
 
+test('a job that is retried at once goes before what has a lower priority', async (t, space) => {
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix }), queues: { default: { concurrency: 1 } } })
+  const ran: unknown[] = []
+  const begun = deferred()
+  const enqueued = deferred()
+  app.jobs.define('work', async (payload) => { ran.push(payload) })
+  app.jobs.define('flaky', { attempts: 2, backoff: () => 0 }, async (_payload, { job }) => {
+    begun.resolve()
+    await enqueued.promise
+    if (job.attempt === 1) throw new Error('not yet')
+    ran.push('flaky')
+  })
+  await app.ready()
+  await app.jobs.enqueue('flaky', null, { priority: HIGH })
+  await begun.promise
+  await app.jobs.enqueue('work', 'plain')
+  enqueued.resolve()
+  await until(() => ran.length === 2)
+  t.same(ran, ['flaky', 'plain'])
+})
+
 test('a delayed job that falls due goes before what has a lower priority', async (t, space) => {
   const { app, ran, begun, end, enqueue } = await appOn(t, space)
   await app.jobs.enqueue('hold', null)
