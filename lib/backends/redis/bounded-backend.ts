@@ -1,24 +1,28 @@
 import { RedisQueueBackend, type IRedisTransaction, type JobJson, type KeysMap, type RedisClient } from 'bullmq'
-import { ADDING } from './bull-scripts.ts'
+import { shorten, type ShortScript } from './bull-scripts.ts'
+
+type Place = RedisClient | IRedisTransaction
 
 /** BullMQ's operations on a queue that has a capacity. */
 export class BoundedBackend extends RedisQueueBackend {
   capacity = Infinity
+  /** What adds jobs, by BullMQ's names. */
+  adding!: ReadonlyMap<string, ShortScript>
 
-  protected override addStandardJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
-    return this.#add(client, ADDING.addStandardJob, this.addStandardJobArgs(job, opts, args, keys), keys)
+  protected override addStandardJob (place: Place, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
+    return this.#add(place, 'addStandardJob', this.addStandardJobArgs(job, opts, args, keys), keys)
   }
 
-  protected override addPrioritizedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
-    return this.#add(client, ADDING.addPrioritizedJob, this.addPrioritizedJobArgs(job, opts, args, keys), keys)
+  protected override addPrioritizedJob (place: Place, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
+    return this.#add(place, 'addPrioritizedJob', this.addPrioritizedJobArgs(job, opts, args, keys), keys)
   }
 
-  protected override addDelayedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
-    return this.#add(client, ADDING.addDelayedJob, this.addDelayedJobArgs(job, opts, args, keys), keys)
+  protected override addDelayedJob (place: Place, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
+    return this.#add(place, 'addDelayedJob', this.addDelayedJobArgs(job, opts, args, keys), keys)
   }
 
-  #add (client: RedisClient | IRedisTransaction, name: string, args: unknown[], keys: KeysMap): Promise<string | number> {
-    args.push(this.capacity, keys[''])
-    return client.runCommand(name, args) as Promise<string | number>
+  #add (place: Place, original: string, args: unknown[], keys: KeysMap): Promise<string | number> {
+    const script = this.adding.get(original)!
+    return place.runCommand(script.name, [...shorten(args, script, keys['']!), this.capacity]) as Promise<string | number>
   }
 }

@@ -1,43 +1,44 @@
 import type { Client } from './connections.ts'
 import { PRIORITY_OF_NONE } from './record.ts'
+import { restoreKeys, type ScriptArguments } from './script-arguments.ts'
 
 /** What adding a job to a full queue answers; BullMQ's own codes are negative numbers, too. */
 export const FULL = -1000
 
 /** BullMQ's scripts that add a job, each with what it is called here. */
-export const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' }
+const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' } as const
 
-/**
- * BullMQ's scripts that hand out a job, each with the place among its keys of something that is there when a job may fall
- * due meanwhile: the delayed jobs; the hash of the job that becomes one of them.
- */
-const DUE_KEY = { moveToActive: 7, moveToFinished: 7, moveToDelayed: 5 }
+/** BullMQ's scripts that hand out a job, each with what has to hold for a job to fall due meanwhile: there are delayed jobs, or there is one soon. */
+const FETCHING = { moveToActive: ['delayed'], moveToFinished: ['delayed'], moveToDelayed: ['delayed', 'active'] } as const
 
 /** BullMQ's factor between a priority and the score of its first job. */
 const SCORES_PER_PRIORITY = 0x100000000
 
-/** Before a script that adds, whose are KEYS and ARGV[1] to ARGV[3]; the capacity and the beginning of the queue's keys come after. */
+/** Before a script that adds, whose own arguments come before the capacity. Where all jobs are plain ones it costs two commands. */
 const guard = `
-if redis.call('LLEN', ARGV[5] .. 'wait') + redis.call('ZCARD', ARGV[5] .. 'prioritized') + redis.call('ZCARD', ARGV[5] .. 'delayed') >= tonumber(ARGV[4]) then return ${FULL} end
+local prioritized, delayed = base .. 'prioritized', base .. 'delayed'
+local held = redis.call('LLEN', base .. 'wait')
+if redis.call('EXISTS', prioritized, delayed) > 0 then held = held + redis.call('ZCARD', prioritized) + redis.call('ZCARD', delayed) end
+if held >= tonumber(ARGV[#ARGV]) then return ${FULL} end
 `
 
 /**
- * Before a script that fetches: where BullMQ takes the next job of the wait list (all of them have KEYS[2], active, and
- * KEYS[3], prioritized), one with a priority above that of plain jobs goes first. Without such jobs, and none that may
- * fall due, it costs one command.
+ * Before a script that fetches: where BullMQ takes the next job of the wait list, one with a priority above that of plain
+ * jobs goes first. Without such jobs, and none that may fall due, it costs one command.
  */
-function highFirst (dueKey: number): string {
+function highFirst (due: readonly string[]): string {
   return `
 local server = redis
 local redis = server
-if server.call('EXISTS', KEYS[3], KEYS[${dueKey}]) > 0 then
+local prioritized = base .. 'prioritized'
+if server.call('EXISTS', prioritized, ${due.map((type) => `base .. '${type}'`).join(', ')}) > 0 then
   redis = setmetatable({
     call = function (command, ...)
       if command == 'RPOPLPUSH' then
-        local first = server.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+        local first = server.call('ZRANGE', prioritized, 0, 0, 'WITHSCORES')
         if first[2] and tonumber(first[2]) < ${PRIORITY_OF_NONE * SCORES_PER_PRIORITY} then
-          server.call('ZREM', KEYS[3], first[1])
-          server.call('LPUSH', KEYS[2], first[1])
+          server.call('ZREM', prioritized, first[1])
+          server.call('LPUSH', base .. 'active', first[1])
           return first[1]
         end
       end
@@ -65,33 +66,51 @@ return stalled`
 }
 
 export interface Script {
+  readonly name: string
   readonly lua: string
   readonly numberOfKeys: number
 }
 
-/** Defines BullMQ's scripts that add jobs once more, with a look at the room before: one command, as without. `client` has BullMQ's scripts. */
-export function defineAddingScripts (client: Client): void {
-  for (const [original, name] of Object.entries(ADDING)) {
-    const [, { lua, numberOfKeys }] = scriptOf(client, original)
-    client.defineCommand(name, { numberOfKeys, lua: guard + lua })
-  }
+/** Is called with one key, what all keys of its queue begin with, in place of the first arguments that BullMQ has for it. */
+export interface ShortScript extends Script {
+  readonly leftOut: number
 }
 
-/** What takes the place of BullMQ's scripts that decide about the order, by their names. `client` has BullMQ's scripts. */
-export function orderingScripts (client: Client): Map<string, Script> {
-  const scripts = Object.entries(DUE_KEY).map(([original, dueKey]): [string, Script] => {
-    const [name, { lua, numberOfKeys }] = scriptOf(client, original, 'RPOPLPUSH')
-    return [name, { numberOfKeys, lua: highFirst(dueKey) + lua }]
-  })
-  const [name, { lua, numberOfKeys }] = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
-  return new Map([...scripts, [name, { numberOfKeys, lua: prioritizeStalled(lua) }]])
+/** The arguments of a script, as BullMQ has them, for its short form. */
+export function shorten (args: readonly unknown[], { leftOut }: ShortScript, base: string): unknown[] {
+  return [base, ...args.slice(leftOut)]
+}
+
+/** BullMQ's scripts that add jobs once more, by BullMQ's names, with a look at the room before: one command, as without. `client` has BullMQ's scripts. */
+export function addingScripts (client: Client, args: ScriptArguments): ReadonlyMap<string, ShortScript> {
+  return new Map(entries(ADDING).map(([original, name]) => [original, { ...short(scriptOf(client, original), args[original], guard), name }]))
+}
+
+/** What takes the place of BullMQ's scripts that hand out jobs. `client` has BullMQ's scripts. */
+export function fetchingScripts (client: Client, args: ScriptArguments): ReadonlyMap<string, ShortScript> {
+  return new Map(entries(FETCHING).map(([original, due]) => [original, short(scriptOf(client, original, 'RPOPLPUSH'), args[original], highFirst(due))]))
+}
+
+/** What takes the place of BullMQ's script that returns lost jobs. `client` has BullMQ's scripts. */
+export function stallingScript (client: Client): Script {
+  const script = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
+  return { ...script, lua: prioritizeStalled(script.lua) }
+}
+
+function short ({ name, lua, numberOfKeys }: Script, args: readonly unknown[], prelude: string): ShortScript {
+  return { name, lua: restoreKeys(args, numberOfKeys) + prelude + lua, numberOfKeys: 1, leftOut: numberOfKeys }
+}
+
+function entries<T extends object> (record: T): [keyof T, T[keyof T]][] {
+  return Object.entries(record) as [keyof T, T[keyof T]][]
 }
 
 /** `part`: what a script must have, to be changed as it is here. */
-function scriptOf (client: Client, original: string, part = ''): [string, Script] {
-  const { scriptsSet } = client as unknown as { scriptsSet: Record<string, Script> }
+function scriptOf (client: Client, original: string, part = ''): Script {
+  const { scriptsSet } = client as unknown as { scriptsSet: Record<string, Omit<Script, 'name'>> }
   // BullMQ appends its version.
-  const script = Object.entries(scriptsSet).find(([name, { lua }]) => name.startsWith(`${original}:`) && lua.includes(part))
-  if (script === undefined) throw new Error(`the version of bullmq that is installed is not supported: its script '${original}' is another one`)
-  return script
+  const found = Object.entries(scriptsSet).find(([name, { lua }]) => name.startsWith(`${original}:`) && lua.includes(part))
+  if (found === undefined) throw new Error(`the version of bullmq that is installed is not supported: its script '${original}' is another one`)
+  const [name, { lua, numberOfKeys }] = found
+  return { name, lua, numberOfKeys }
 }

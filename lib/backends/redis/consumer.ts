@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Consumer, Deliver, QueueSettings } from '../../../types/backend.ts'
-import type { Script } from './bull-scripts.ts'
+import type { Script, ShortScript } from './bull-scripts.ts'
 import type { Client, Connections } from './connections.ts'
 import type { ErrorLog } from './error-log.ts'
 import { FetchingBackend } from './fetching.ts'
@@ -16,8 +16,9 @@ export interface ConsumerContext {
   readonly options: ResolvedRedisOptions
   readonly settings: QueueSettings
   readonly connections: Connections
-  /** In place of BullMQ's scripts of these names. */
-  readonly scripts: ReadonlyMap<string, Script>
+  /** In place of BullMQ's scripts that hand out jobs, and of the one that returns lost ones. */
+  readonly fetching: ReadonlyMap<string, ShortScript>
+  readonly stalling: Script
   readonly errors: ErrorLog
   readonly log: FastifyBaseLogger
   readonly concurrency: number
@@ -33,11 +34,11 @@ export class RedisConsumer implements Consumer {
   #stopped: Promise<void> | undefined
 
   constructor (context: ConsumerContext, deliver: Deliver) {
-    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, scripts, errors, concurrency } = context
+    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, fetching, stalling, errors, concurrency } = context
     this.#context = context
     const main = connections.connect('worker')
     // BullMQ defines only what is not there.
-    for (const [script, definition] of scripts) main.defineCommand(script, definition)
+    for (const script of [...fetching.values(), stalling]) main.defineCommand(script.name, script)
     // Tools find workers by it.
     const blocking = connections.connect('blocking', `${prefix}:${Buffer.from(name).toString('base64')}`)
     this.#clients = [main, blocking]
@@ -55,7 +56,7 @@ export class RedisConsumer implements Consumer {
       removeOnComplete: { count: history, age: Math.ceil(retention / 1000) },
       removeOnFail: { count: deadLetters }
     }
-    this.#worker = new JobWorker(name, options, FetchingBackend.create(name, prefix, options, main, blocking), deliver, context.onTaken)
+    this.#worker = new JobWorker(name, options, FetchingBackend.create(name, prefix, options, main, blocking, fetching), deliver, context.onTaken)
     this.#worker.on('error', (error) => errors.report(error, name))
     this.#worker.on('lockRenewalFailed', (ids) => { for (const id of ids) this.#worker.jobs.get(id)?.delivery.loseLease() })
     this.#worker.on('locksRenewed', ({ jobIds }) => this.#renewed(jobIds))

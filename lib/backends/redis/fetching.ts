@@ -1,9 +1,7 @@
 import { QueueKeys, RedisConnection, RedisQueueBackend, type QueueBaseOptions } from 'bullmq'
+import { shorten, type ShortScript } from './bull-scripts.ts'
 import type { Client } from './connections.ts'
 import { StoredJob } from './record.ts'
-
-/** The commands that hand out a job. */
-const FETCHING = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed'])
 
 /**
  * BullMQ's operations for a worker. It reads what comes before BullMQ does: a record that BullMQ could not parse would
@@ -11,13 +9,17 @@ const FETCHING = new Set(['moveToActive', 'moveToFinished', 'moveToDelayed'])
  */
 export class FetchingBackend extends RedisQueueBackend {
   readonly #fetched = new Map<string, StoredJob>()
+  /** What hands out jobs, by BullMQ's names. */
+  #fetching!: ReadonlyMap<string, ShortScript>
 
-  static create (queue: string, prefix: string, options: object, main: Client, blocking: Client): FetchingBackend {
+  static create (queue: string, prefix: string, options: object, main: Client, blocking: Client, fetching: ReadonlyMap<string, ShortScript>): FetchingBackend {
     const keys = new QueueKeys(prefix)
-    return new FetchingBackend(
+    const backend = new FetchingBackend(
       new RedisConnection(main, { shared: true, blocking: false, skipVersionCheck: true }), queue, keys.getKeys(queue), (type) => keys.toKey(queue, type),
       { ...options, connection: main, prefix } as QueueBaseOptions, new RedisConnection(blocking, { shared: true, blocking: true, skipVersionCheck: true })
     )
+    backend.#fetching = fetching
+    return backend
   }
 
   /** Seconds. Without a look at its version BullMQ takes Redis for one that knows whole seconds only. */
@@ -27,8 +29,9 @@ export class FetchingBackend extends RedisQueueBackend {
   }
 
   override execCommand (client: Parameters<RedisQueueBackend['execCommand']>[0], name: string, args: unknown[]): unknown {
-    const reply = super.execCommand(client, name, args)
-    return FETCHING.has(name) ? (reply as Promise<unknown>).then(this.#keep) : reply
+    const script = this.#fetching.get(name)
+    if (script === undefined) return super.execCommand(client, name, args)
+    return (super.execCommand(client, name, shorten(args, script, this.keys['']!)) as Promise<unknown>).then(this.#keep)
   }
 
   /** The record of a job that was fetched just now. */

@@ -1,10 +1,11 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
 import { BoundedBackend } from './bounded-backend.ts'
-import { defineAddingScripts, orderingScripts, type Script } from './bull-scripts.ts'
+import { addingScripts, fetchingScripts, stallingScript, type Script, type ShortScript } from './bull-scripts.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
+import { scriptArguments } from './script-arguments.ts'
 
 export type { JobJson, RedisClient }
 
@@ -17,8 +18,10 @@ export class Producer {
   readonly #log: FastifyBaseLogger
   /** The same connection, with BullMQ's scripts. */
   bull!: RedisClient
-  /** What consumers run in place of BullMQ's scripts of these names. */
-  orderingScripts!: ReadonlyMap<string, Script>
+  /** What consumers run in place of BullMQ's scripts. */
+  fetching!: ReadonlyMap<string, ShortScript>
+  stalling!: Script
+  #adding!: ReadonlyMap<string, ShortScript>
 
   constructor (connections: Connections, errors: ErrorLog, commandTimeout: number, log: FastifyBaseLogger) {
     this.#log = log
@@ -33,8 +36,11 @@ export class Producer {
   async open (timeout: number): Promise<void> {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
-    defineAddingScripts(this.client)
-    this.orderingScripts = orderingScripts(this.client)
+    const args = await scriptArguments(this.#connection)
+    this.#adding = addingScripts(this.client, args)
+    this.fetching = fetchingScripts(this.client, args)
+    this.stalling = stallingScript(this.client)
+    for (const script of this.#adding.values()) this.client.defineCommand(script.name, script)
     await this.#checkEviction()
   }
 
@@ -57,6 +63,7 @@ export class Producer {
       { connection: this.client, prefix } as QueueBaseOptions, undefined, false
     )
     scripts.capacity = capacity
+    scripts.adding = this.#adding
     return scripts
   }
 

@@ -41,10 +41,9 @@ export class RedisQueue {
   async enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
     const batch = { jobs, records: jobs.map((job) => this.store.encode(job)), signal }
     const taken = this.#waiting.size === 0 ? this.#room.take(jobs.length) : undefined
-    // At once, so that nobody overtakes.
-    if (this.store.settings.fullMode === 'wait') return taken === undefined ? this.#wait(batch) : this.#storeOrWait(batch, taken)
     const results = taken && await this.#store(batch, taken)
     if (results !== undefined) return results
+    if (this.store.settings.fullMode === 'wait') return this.#wait(batch)
     await this.#room.recount()
     return await this.#storeIfRoom(batch) ?? await this.store.duplicates(jobs) ?? this.#overflow(batch)
   }
@@ -144,8 +143,8 @@ export class RedisQueue {
   }
 
   // Another process may have been faster.
-  #storeOrWait (batch: Batch, taken: Taken): Promise<Results> {
-    return this.#store(batch, taken).then((results) => results ?? this.#wait(batch))
+  async #storeOrWait (batch: Batch, taken: Taken): Promise<Results> {
+    return await this.#store(batch, taken) ?? this.#wait(batch)
   }
 
   #pause (): Promise<void> {

@@ -21,6 +21,7 @@ export class Room {
   readonly #capacity: number
   readonly #countDepth: () => Promise<number>
   #count: Count | undefined
+  #countsSoon = false
   #counting: { readonly count: Count, readonly done: Promise<void> } | undefined
 
   constructor (capacity: number, countDepth: () => Promise<number>) {
@@ -32,7 +33,7 @@ export class Room {
   take (jobs: number): Taken | undefined {
     const count = this.#count
     if (count === undefined || count.depth + count.taken + jobs > this.#capacity) return undefined
-    if (performance.now() - count.at > FRESH) this.#countBeside()
+    if (performance.now() - count.at > FRESH) this.#countSoon()
     const counting = this.#counting?.count
     const counts = counting === undefined ? [count] : [count, counting]
     for (const each of counts) each.taken += jobs
@@ -52,9 +53,14 @@ export class Room {
     return this.#counting.done
   }
 
-  // It fails as the enqueue does, which tells.
-  #countBeside (): void {
-    if (this.#counting === undefined) this.recount().catch(() => {})
+  // Behind the enqueue, which need not wait for it. It fails as the enqueue does, which tells.
+  #countSoon (): void {
+    if (this.#countsSoon || this.#counting !== undefined) return
+    this.#countsSoon = true
+    setImmediate(() => {
+      this.#countsSoon = false
+      this.recount().catch(() => {})
+    })
   }
 
   async #ask (count: Count): Promise<void> {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Room } from '../../../lib/backends/redis/room.ts'
 import { deferred, type Deferred } from '../../helpers/app.ts'
@@ -56,8 +57,12 @@ t.test('while enqueues go on it is counted anew beside them', async (t) => {
   t.equal(counts.length, 1)
   pass(t, 200)
   t.ok(room.take(1))
+  t.ok(room.take(50))
+  t.equal(counts.length, 1, 'behind them')
+  await setImmediate()
   t.equal(counts.length, 2)
   t.ok(room.take(50))
+  await setImmediate()
   t.equal(counts.length, 2)
 })
 
