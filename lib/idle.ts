@@ -1,16 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Clock } from '../types/backend.ts'
+import type { Clock, QueueStats } from '../types/backend.ts'
 import { KeepAlive } from './keep-alive.ts'
 import type { Queue } from './queue.ts'
 
-interface Quiet {
+interface Waiter {
   /** Delayed jobs and retries have to be gone, too. */
   readonly delayed: boolean
-  /** What waits in a paused queue has to be gone, too. */
-  readonly paused: boolean
-}
-
-interface Waiter extends Quiet {
+  /** The only queue that matters, and of that what this process can see to; undefined: all queues, with all that they hold. */
+  readonly drains: Queue | undefined
   readonly resolve: () => void
   readonly reject: (reason: unknown) => void
 }
@@ -32,19 +29,19 @@ export class Idle {
     this.#queues = queues
   }
 
-  wait (quiet: Quiet): Promise<void> {
-    if (this.#released) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ ...quiet, resolve, reject })
-      this.#keepAlive.hold()
-      this.check()
-    })
+  wait (delayed: boolean): Promise<void> {
+    return this.#wait(delayed, undefined)
+  }
+
+  /** Until nothing of the queue waits or runs here: not what other processes run, nor what waits while the queue is paused. */
+  waitToDrain (queue: Queue): Promise<void> {
+    return this.#wait(false, queue)
   }
 
   /** To be called when a queue may have become quiet. */
   readonly check = (): void => {
     // The backend stores the last outcome first, then what it says about the queue is true.
-    if (this.#waiters.length > 0) setImmediate().then(() => this.#check()).catch((error) => this.#fail(error))
+    if (this.#waiters.length > 0) setImmediate().then(() => this.#check())
   }
 
   /** The app has stopped: nothing will run any more, nobody has to wait for it. */
@@ -52,6 +49,15 @@ export class Idle {
     this.#released = true
     for (const { resolve } of this.#waiters.splice(0)) resolve()
     this.#letGo()
+  }
+
+  #wait (delayed: boolean, drains: Queue | undefined): Promise<void> {
+    if (this.#released) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ delayed, drains, resolve, reject })
+      this.#keepAlive.hold()
+      this.check()
+    })
   }
 
   async #check (): Promise<void> {
@@ -77,20 +83,37 @@ export class Idle {
 
   /** Those who have nothing to wait for at the moment. */
   async #quiet (): Promise<Waiter[]> {
-    const all = await Promise.all(this.#queues().map(async ({ name, backend, worker }) => ({ ...await backend.stats(name), paused: worker.paused })))
-    return this.#waiters.filter((waiter) => all.every((queue) => {
-      const relevant = waiter.paused || !queue.paused
-      return queue.active + (relevant ? queue.waiting : 0) + (waiter.delayed ? queue.delayed : 0) === 0
-    }))
+    const queues = this.#queues()
+    const answers = await Promise.allSettled(queues.map(async ({ backend, name }) => backend.stats(name)))
+    const stats = new Map<Queue, QueueStats>()
+    for (const [index, answer] of answers.entries()) {
+      const queue = queues[index]!
+      if (answer.status === 'rejected') this.#fail(queue, answer.reason)
+      else stats.set(queue, answer.value)
+    }
+    return this.#waiters.filter((waiter) => Array.from(stats).every(([queue, found]) => !concerns(queue, waiter) || isQuiet(queue, found, waiter)))
   }
 
   // A backend that cannot say how many jobs it holds.
-  #fail (error: unknown): void {
-    for (const { reject } of this.#waiters.splice(0)) reject(error)
+  #fail (queue: Queue, error: unknown): void {
+    for (const waiter of this.#waiters.filter((waiter) => concerns(queue, waiter))) {
+      this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+      waiter.reject(error)
+    }
     this.#letGo()
   }
 
   #letGo (): void {
     if (this.#waiters.length === 0) this.#keepAlive.release()
   }
+}
+
+function concerns (queue: Queue, { drains }: Waiter): boolean {
+  return drains === undefined || drains === queue
+}
+
+function isQuiet ({ backend, worker }: Queue, { waiting, delayed, active }: QueueStats, waiter: Waiter): boolean {
+  if (waiter.drains === undefined) return waiting + active + (waiter.delayed ? delayed : 0) === 0
+  // Where processes share a queue, most of what is active may be others'.
+  return (worker.paused ? 0 : waiting) + (backend.capabilities.durable ? worker.inFlight : active) === 0
 }

@@ -25,8 +25,14 @@ async function backgroundJobs (instance: FastifyInstance, given: BackgroundJobsO
 
   const runtime = new Runtime(instance, options)
   await runtime.open()
-  decorate(instance, runtime)
-  addLifecycleHooks(instance, runtime)
+  try {
+    decorate(instance, runtime)
+    addLifecycleHooks(instance, runtime)
+  } catch (error) {
+    // After its pluginTimeout Fastify takes no hook any more: nobody else would close what was opened.
+    await runtime.closeBackends()
+    throw error
+  }
   addRoutes(instance, runtime, options)
 }
 

@@ -61,10 +61,17 @@ export class Inspection {
   async #first<T> (ask: (backend: Inspectable) => T | Promise<T>): Promise<T | undefined> {
     const queues = this.#runtime.oneQueueABackend()
     const open = queues.filter(({ backend }) => backend.capabilities.inspect)
+    const failures: unknown[] = []
     for (const queue of open.length > 0 ? open : queues) {
-      const answer = await ask(inspectable(queue))
-      if (answer !== undefined) return answer
+      try {
+        const answer = await ask(inspectable(queue))
+        if (answer !== undefined) return answer
+      } catch (error) {
+        failures.push(error)
+      }
     }
+    // One that is out of reach does not hide the jobs of the others, but it may hold the one that nobody else knows.
+    if (failures.length > 0) throw failures[0]
     return undefined
   }
 }

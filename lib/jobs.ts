@@ -109,7 +109,7 @@ export class JobsFacade {
 
   async idle (options: { delayed?: boolean } = {}): Promise<void> {
     checkIdleOptions(options, 'call of idle')
-    return this.#runtime.idle.wait({ delayed: options.delayed ?? false, paused: true })
+    return this.#runtime.idle.wait(options.delayed ?? false)
   }
 
   #definition (job: string | JobDefinition): Definition {

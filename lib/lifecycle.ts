@@ -130,22 +130,28 @@ export class Lifecycle {
     if (this.#context.hooks.running > 0) this.#context.log.error('job hooks were still running when the shutdown budget ended')
   }
 
-  // A paused queue's jobs do not run, so nobody waits for them.
+  // Each queue by itself: a backend that is out of reach does not keep the jobs of the others from being run.
   async #nothingWaits (): Promise<void> {
-    const { idle, log } = this.#context
-    try {
-      await idle.wait({ delayed: false, paused: false })
-    } catch (err) {
-      log.error({ err }, 'a backend cannot say what waits')
-    }
+    const { idle, log, queues } = this.#context
+    await Promise.all(queues.map(async (queue) => {
+      try {
+        await idle.waitToDrain(queue)
+      } catch (err) {
+        log.error({ err, queue: queue.name }, 'a backend cannot say what waits')
+      }
+    }))
   }
 
   #countDiscarded (queue: Queue): void {
     const { log, registry } = this.#context
     const left = new Map<string, number>()
-    for (const envelope of queue.backend.abandon(queue.name)) {
-      (registry.definitionOf(envelope, queue) ?? queue.delegates).counters.discarded++
-      left.set(envelope.name, (left.get(envelope.name) ?? 0) + 1)
+    try {
+      for (const envelope of queue.backend.abandon(queue.name)) {
+        (registry.definitionOf(envelope, queue) ?? queue.delegates).counters.discarded++
+        left.set(envelope.name, (left.get(envelope.name) ?? 0) + 1)
+      }
+    } catch (err) {
+      log.error({ err, queue: queue.name }, 'the backend cannot say which jobs end with this process')
     }
     if (left.size > 0) log.warn({ queue: queue.name, jobs: Object.fromEntries(left) }, 'jobs that were never finished are discarded with this process')
   }

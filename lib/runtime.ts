@@ -137,8 +137,13 @@ export class Runtime {
     const failed = openings.find(({ status }) => status === 'rejected') as PromiseRejectedResult | undefined
     if (failed === undefined) return
     // The app does not start, so no hook of it would close them.
-    await Promise.all(opened.map((backend) => closeBackend(backend, this.log)))
+    await this.closeBackends(opened)
     throw failed.reason
+  }
+
+  /** For an app that does not start; one that has started closes them at the end of its drain. */
+  async closeBackends (backends: Iterable<Backend> = new Set(this.queues.map(({ backend }) => backend))): Promise<void> {
+    await Promise.all(Array.from(backends, (backend) => closeBackend(backend, this.log)))
   }
 
   #onDrop (queue: string, envelope: JobEnvelope): void {

@@ -40,6 +40,7 @@ export class Worker implements AttemptHost {
   /** Those that are listened to, once each: a backend may give many deliveries one signal. */
   readonly #leases = new WeakSet<AbortSignal>()
   #consumer: Consumer | undefined
+  #stopped: Promise<void> | undefined
   #paused = false
   /** Monotonic milliseconds. */
   #lastPickUp: number
@@ -90,11 +91,16 @@ export class Worker implements AttemptHost {
   resume (): void {
     this.#paused = false
     this.#lastPickUp = this.clock.monotonic()
-    this.#consumer?.resume()
+    // One that takes nothing more must not begin anew.
+    if (this.#stopped === undefined) this.#consumer?.resume()
   }
 
-  /** Takes nothing more; resolves when everything in flight is over. Never rejects. */
-  async stop (): Promise<void> {
+  /** Takes nothing more; resolves when everything in flight is over, the same promise whenever it is called. Never rejects. */
+  stop (): Promise<void> {
+    return (this.#stopped ??= this.#stop())
+  }
+
+  async #stop (): Promise<void> {
     try {
       await this.#consumer?.stop()
     } catch (err) {

@@ -30,3 +30,22 @@ t.test('idle rejects with the error of a backend that cannot say what it holds',
   const app = await buildApp(t, { backend })
   await t.rejects(app.jobs.idle(), { message: 'out of reach' })
 })
+
+t.test('a backend that is out of reach does not hide the jobs of the others, nor keep them from being changed', async (t) => {
+  const away = async (): Promise<never> => { throw new Error('out of reach') }
+  const backend = Object.assign(memory(), { find: away, cancel: away, retry: away, remove: away })
+  const app = await buildApp(t, { backend, queues: { mails: { backend: memory() } } })
+  app.jobs.define('greet', { queue: 'mails' }, () => {})
+  app.jobs.define('fail', { queue: 'mails', attempts: 1 }, () => { throw new Error('always') })
+  await app.ready()
+  const dead = await Promise.all([1, 2].map((payload) => app.jobs.enqueue('fail', payload)))
+  await app.jobs.idle()
+  app.jobs.pause()
+  const { id } = await app.jobs.enqueue('greet', {})
+  t.match(await app.jobs.get(id), { state: 'waiting' })
+  t.equal(await app.jobs.cancel(id), true)
+  t.equal(await app.jobs.deadLetters.retry(dead[0]!.id), true)
+  t.equal(await app.jobs.deadLetters.remove(dead[1]!.id), true)
+  await t.rejects(app.jobs.get('unknown'), { message: 'out of reach' }, 'it may be there')
+  await t.rejects(app.jobs.cancel('unknown'), { message: 'out of reach' })
+})

@@ -380,6 +380,44 @@ t.test("a queue that is paused while mode 'drainQueued' drains it is not waited 
   t.match(await app.jobs.status(), { queueDepth: 1 })
 })
 
+t.test("mode 'drainQueued' does not wait for what other processes run", async (t) => {
+  const backend = memory()
+  const { stats } = backend
+  const durable = Object.assign(backend, {
+    capabilities: { ...backend.capabilities, durable: true },
+    stats: async (queue: string) => ({ ...await stats.call(backend, queue), active: 1 })
+  })
+  const { app } = await observedApp(t, { backend: durable, queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
+  const gate = deferred()
+  let ran = 0
+  app.jobs.define('slow', async () => { await gate.promise; ran++ })
+  await app.ready()
+  await app.jobs.enqueue('slow', 1)
+  await app.jobs.enqueue('slow', 2)
+  await turns()
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  t.not(await now(closing), 'pending')
+  t.equal(ran, 2)
+})
+
+t.test("mode 'drainQueued' runs what waits in one backend though another one is out of reach", async (t) => {
+  const away = Object.assign(memory(), { stats: async () => { throw new Error('out of reach') } })
+  const { app, lines, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 }, away: { backend: away } }, shutdown: { mode: 'drainQueued' } })
+  const gate = deferred()
+  app.jobs.define('slow', () => gate.promise)
+  await app.ready()
+  for (const payload of [1, 2, 3]) await app.jobs.enqueue('slow', payload)
+  await turns()
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  await closing
+  t.equal(metrics().value('jobs_succeeded_total', { job: 'slow' }), 3)
+  t.match(lines, [{ queue: 'away', err: { message: 'out of reach' }, msg: 'a backend cannot say what waits' }])
+})
+
 t.test('an inline function with the name of a job is not taken for that job', async (t) => {
   const { app, metrics } = await observedApp(t)
   app.jobs.define('report', async () => {})
@@ -534,4 +572,16 @@ t.test('a second start does nothing, and neither does a start after the stop', a
   lifecycle.start()
   t.equal(lifecycle.state, 'stopped')
   t.equal(started, 1)
+})
+
+t.test('a backend that cannot say what ends with the process is logged, and every backend is closed all the same', async (t) => {
+  const closed: string[] = []
+  const backendOf = (name: string) => Object.assign(memory(), { close: async () => { closed.push(name) } })
+  const clumsy = Object.assign(backendOf('clumsy'), { abandon: () => { throw new Error('abandon failed') } })
+  const { app, lines } = await observedApp(t, { backend: clumsy, queues: { mails: { backend: backendOf('other') } } })
+  await app.ready()
+  await app.close()
+  t.match(await app.jobs.status(), { isStopped: true })
+  t.same(closed.sort(), ['clumsy', 'other'])
+  t.match(lines, [{ level: 50, queue: 'default', err: { message: 'abandon failed' } }])
 })

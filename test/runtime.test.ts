@@ -47,3 +47,15 @@ t.test('where one backend cannot be opened, the others are closed', async (t) =>
   t.same(closed.sort(), ['clumsy', 'quick', 'slow'])
   t.match(lines, [{ level: 50, backend: 'clumsy', err: { message: 'cannot close' } }])
 })
+
+t.test('a backend that opens when Fastify has given up on the plugin is closed', async (t) => {
+  const opening = deferred()
+  const closed = deferred<string>()
+  const backend = Object.assign(memory(), { open: () => opening.promise, close: async () => closed.resolve('closed') })
+  const app = Fastify({ pluginTimeout: 20 })
+  app.register(backgroundJobs, { backend, queues: { mails: {} } })
+  await t.rejects(Promise.resolve(app.ready()), { code: 'FST_ERR_PLUGIN_TIMEOUT' })
+  await app.close()
+  opening.resolve()
+  t.equal(await closed.promise, 'closed')
+})

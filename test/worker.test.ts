@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
 import type { Deliver } from '../types/backend.ts'
+import { memory } from '../lib/index.ts'
 import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { leased } from './helpers/durable.ts'
@@ -223,4 +224,29 @@ t.test('idle waits for what other processes do', async (t) => {
   elsewhere = 0
   await clock.advance(50)
   t.equal(await now(idle), undefined)
+})
+
+t.test('a consumer is stopped once, and not resumed afterwards', async (t) => {
+  const backend = memory()
+  const { consume } = backend
+  const calls: string[] = []
+  backend.consume = (...args) => {
+    const consumer = consume.apply(backend, args)
+    return {
+      pause: () => { calls.push('pause'); consumer.pause() },
+      resume: () => { calls.push('resume'); consumer.resume() },
+      stop: () => { calls.push('stop'); return consumer.stop() }
+    }
+  }
+  const app = await buildApp(t, { backend })
+  const gate = deferred()
+  app.jobs.define('work', async function () { await gate.promise; this.jobs.resume() })
+  await app.ready()
+  await app.jobs.enqueue('work', {})
+  await turns()
+  const closing = app.close()
+  t.equal(await now(closing), 'pending')
+  gate.resolve()
+  await closing
+  t.same(calls, ['stop'])
 })

@@ -23,7 +23,9 @@ export async function readiness (runtime: Runtime, thresholds: Thresholds): Prom
     if (state === 'failed') findings.push(['unhealthy', `service '${name}' has failed`])
     if (state === 'restarting') findings.push(['degraded', `service '${name}' has failed and will be restarted`])
   }
-  for (const queue of runtime.queues) findings.push(...await queueFindings(queue, thresholds))
+  // All at once: a server that does not answer makes the answer late once, not once a queue.
+  const ofQueues = await Promise.all(runtime.queues.map((queue) => queueFindings(queue, thresholds)))
+  findings.push(...ofQueues.flat())
   return { status: worst(findings), reasons: findings.map(([, reason]) => reason) }
 }
 

@@ -68,6 +68,26 @@ export const stalls: readonly Case[] = [
     }
   },
   {
+    name: 'what a process that stood still past its lease comes to before it can notice is not stored',
+    appliesTo: inspectable,
+    async run (lab) {
+      const [frozen, worker] = await Promise.all([lab.process(), lab.process({ works: false })])
+      const { id } = await frozen.enqueue('freeze')
+      await started(lab, 1)
+      await worker.resume()
+      await started(lab, 2)
+      frozen.continue()
+      await ended(lab, 1)
+      // Whatever it stores next comes after what it had to say about the job.
+      await frozen.enqueue('record')
+      await ended(lab, 2)
+      assert.equal((await worker.get(id))!.state, 'active')
+      await worker.release()
+      await hasState(worker, id, 'succeeded')
+      assert.deepEqual(lab.ledger.lines('end').filter((line) => line.id === id).map(({ pid }) => pid), [frozen.pid, worker.pid])
+    }
+  },
+  {
     name: 'whatever an enqueue acknowledged before its process was killed is run',
     appliesTo: durable,
     async run (lab) {

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { memory, type BackgroundJobsOptions } from '../../lib/index.ts'
+import { memory, type BackgroundJobsOptions, type QueueStats } from '../../lib/index.ts'
 import { readiness } from '../../lib/observability/health.ts'
 import type { Runtime } from '../../lib/runtime.ts'
-import { buildApp, deferred, turns } from '../helpers/app.ts'
+import { buildApp, deferred, now, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 
 interface Ready { readonly code: number, readonly status: string, readonly reasons: readonly string[] }
@@ -135,6 +135,19 @@ t.test('delayed jobs and retries hold room, so they count', async (t) => {
   await app.ready()
   for (let n = 0; n < 10; n++) await app.jobs.enqueue('any', n, { delay: 1000 })
   t.match(await readinessOf(app), { code: 503, reasons: ["queue 'default' is nearly full: 10 of 10"] })
+})
+
+t.test('all queues are asked at the same time: one that does not answer delays the answer once', async (t) => {
+  const answer = deferred<QueueStats>()
+  let asked = 0
+  const backend = Object.assign(memory(), { stats: () => { asked++; return answer.promise } })
+  const app = await buildApp(t, { backend, queues: { mails: {}, reports: {} } })
+  await app.ready()
+  const ready = readinessOf(app)
+  t.equal(await now(ready), 'pending')
+  t.equal(asked, 3)
+  answer.reject(new Error('no answer'))
+  t.match(await ready, { code: 503, reasons: [/queue 'default' is out of reach/, /queue 'mails'/, /queue 'reports'/] })
 })
 
 t.test('unhealthy in every state but running', async (t) => {

@@ -57,6 +57,7 @@ export class GroupCommit {
   #timer: unknown
   /** Monotonic milliseconds. */
   #failingSince: number | undefined
+  #outage: Error | undefined
   #busyTries = 0
   #backoff = 0
   #closed = false
@@ -66,6 +67,11 @@ export class GroupCommit {
     this.#options = options
     this.#work = work
     this.#keepAlive = new KeepAlive(() => this.#pending)
+  }
+
+  /** Why nothing has been stored for longer than an enqueue waits; undefined when all is well. */
+  get outage (): Error | undefined {
+    return this.#outage
   }
 
   get #pending (): boolean {
@@ -141,6 +147,7 @@ export class GroupCommit {
   #onCommit (group: readonly GroupMember[], tx: Transaction): void {
     if (this.#backoff > 0) this.#options.log.info('the SQLite file can be used again')
     this.#failingSince = undefined
+    this.#outage = undefined
     this.#busyTries = 0
     this.#backoff = 0
     this.#work.committed(tx)
@@ -186,7 +193,8 @@ export class GroupCommit {
     const now = clock.monotonic()
     this.#failingSince ??= now
     if (now - this.#failingSince < busyTimeout) return
-    this.#work.unavailable(connection.unavailable(cause))
+    this.#outage = connection.unavailable(cause)
+    this.#work.unavailable(this.#outage)
     this.#tellSettled()
   }
 

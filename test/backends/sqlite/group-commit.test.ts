@@ -188,6 +188,26 @@ test('what is enqueued while it closes is stored or refused', async (t, file) =>
   t.equal(file.rows('jobs').length, stored)
 })
 
+test('readiness says so when a file stays locked for longer than an enqueue waits, until it is free', async (t, file) => {
+  const { app, clock, ran } = await worker(file)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const enqueued = t.rejects(app.jobs.enqueue('work', 'refused'), UNAVAILABLE)
+  await turns(20)
+  await clock.advance(900)
+  const early = app.inject('/health/ready')
+  t.equal(await now(early), 'pending', 'an enqueue waits for as long')
+  await clock.advance(200)
+  await enqueued
+  t.match((await early).json(), { status: 'unhealthy', reasons: ["backend 'sqlite' of queue 'default' is out of reach"] })
+  other.exec('ROLLBACK')
+  await clock.advance(100)
+  t.match((await app.inject('/health/ready')).json(), { status: 'healthy' })
+  await app.jobs.enqueue('work', 'taken')
+  await app.jobs.idle()
+  t.same(ran, ['taken'])
+})
+
 test('a full disk fails the enqueues of the group, and nothing of it has happened', async (t, file) => {
   const { app, ran, lines } = await worker(file)
   fillDisk(file)

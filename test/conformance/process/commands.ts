@@ -6,7 +6,7 @@ export interface JobToSend extends Omit<EnqueueOptions, 'signal'> {
   readonly payload?: unknown
 }
 
-export type JobName = 'record' | 'hold' | 'insist' | 'fail' | 'die'
+export type JobName = 'record' | 'hold' | 'insist' | 'fail' | 'die' | 'freeze'
 
 /** What a parent can ask of a process; `fastify.jobs` answers. */
 export interface Commands {

@@ -37,6 +37,10 @@ export class ProcessApp implements Commands {
       await this.#record(payload, context)
       if (this.#ledger.lines('end').filter(({ id }) => id === context.job.id).length <= payload.times) process.kill(process.pid, 'SIGKILL')
     })
+    app.jobs.define('freeze', async (payload, context) => this.#record(payload, context, () => {
+      if (this.#ledger.lines('start').filter(({ id }) => id === context.job.id).length > 1) return this.#held(context)
+      process.kill(process.pid, 'SIGSTOP')
+    }))
     if (schedule !== undefined) {
       const { rule, ...options } = schedule
       app.jobs.schedule('schedule', rule, 'record', options)

@@ -2,7 +2,8 @@ import type { QueueOptions, ScheduleOptions, ScheduleRule, ShutdownOptions } fro
 
 /**
  * The app of a process. Its jobs are 'record', 'hold' (until released, or told to stop), 'insist' (until released, whatever it
- * is told), 'fail' (`{ times }`) and 'die' (`{ times }`: kills its process after its work, before anybody knows).
+ * is told), 'fail' (`{ times }`) and 'die' (`{ times }`: kills its process after its work, before anybody knows),
+ * 'freeze' (the first attempt stops its process, and returns as soon as that is continued; others hold).
  */
 export interface ProcessSettings {
   /** The store. */
