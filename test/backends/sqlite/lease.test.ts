@@ -44,6 +44,19 @@ test('a living process keeps its jobs, however long they run', async (t, file) =
   await one.app.jobs.idle()
 })
 
+test('every heartbeat renews the lease, though timers drop fractions', async (t, file) => {
+  const clock = new class extends ManualClock {
+    override setTimeout (callback: () => void, delay: number) { return super.setTimeout(callback, Math.trunc(delay)) }
+  }()
+  const app = await file.app({ clock, backend: { lease: 1000, pollInterval: 60_000 } })
+  await app.ready()
+  await turns(20)
+  for (let n = 0; n < 3; n++) {
+    await clock.advance(333)
+    t.match(file.rows('workers'), [{ lease_until: clock.now() + 1000 }])
+  }
+})
+
 test('the jobs of a process that is stopped are another’s after its lease, and what it says then changes nothing', async (t, file) => {
   const time = new ManualClock()
   const [one, two] = [await processOf(file, time), await processOf(file, time)]
