@@ -59,6 +59,9 @@ export class GroupCommit {
   #failingSince: number | undefined
   #busyTries = 0
   #backoff = 0
+  /** A group has failed: the next transaction is without one, since outcomes and the lease may do where jobs find no room. */
+  #workAlone = false
+  #outOfReach: Error | undefined
   #closed = false
   #onSettled: (() => void)[] = []
 
@@ -97,6 +100,11 @@ export class GroupCommit {
     })
   }
 
+  /** Throws when nothing could be written for `busyTimeout`. */
+  assertInReach (): void {
+    if (this.#outOfReach !== undefined) throw this.#outOfReach
+  }
+
   close (): void {
     this.#closed = true
     this.#options.clock.clearTimeout(this.#timer)
@@ -109,7 +117,9 @@ export class GroupCommit {
   readonly #flush = (): void => {
     this.#scheduled = false
     if (this.#closed) return
-    const group = this.#waiting.splice(0, MEMBERS)
+    const alone = this.#workAlone
+    this.#workAlone = false
+    const group = alone ? [] : this.#waiting.splice(0, MEMBERS)
     let tx: Transaction
     try {
       tx = this.#transact(group)
@@ -121,6 +131,8 @@ export class GroupCommit {
       this.#checkPatience(error)
       return
     }
+    // Where it takes the work and refuses every group, it is out of order still.
+    if (!alone) this.#recover()
     this.#onCommit(group, tx)
   }
 
@@ -138,11 +150,15 @@ export class GroupCommit {
     return tx
   }
 
-  #onCommit (group: readonly GroupMember[], tx: Transaction): void {
+  #recover (): void {
     if (this.#backoff > 0) this.#options.log.info('the SQLite file can be used again')
     this.#failingSince = undefined
+    this.#outOfReach = undefined
     this.#busyTries = 0
     this.#backoff = 0
+  }
+
+  #onCommit (group: readonly GroupMember[], tx: Transaction): void {
     this.#work.committed(tx)
     for (const member of group) member.committed()
     if (tx.unfinished || this.#waiting.length > 0) this.wake()
@@ -176,8 +192,9 @@ export class GroupCommit {
     this.#backoff = Math.min(Math.max(FIRST_BACKOFF, this.#backoff * 2), LAST_BACKOFF)
     clock.clearTimeout(this.#timer)
     this.#timer = clock.setTimeout(this.wake, this.#backoff)
+    this.#workAlone = group.length > 0
     // Those that the group had no room for are told at once, too.
-    if (this.#waiting.length > 0) this.wake()
+    if (this.#workAlone || this.#waiting.length > 0) this.wake()
   }
 
   // Those who wait for room wait for nothing else.
@@ -186,7 +203,8 @@ export class GroupCommit {
     const now = clock.monotonic()
     this.#failingSince ??= now
     if (now - this.#failingSince < busyTimeout) return
-    this.#work.unavailable(connection.unavailable(cause))
+    this.#outOfReach = connection.unavailable(cause)
+    this.#work.unavailable(this.#outOfReach)
     this.#tellSettled()
   }
 
