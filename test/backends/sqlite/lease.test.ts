@@ -214,6 +214,23 @@ test('after the wall clock was set back, a lease is no longer than it should be'
   one!.gate.resolve()
 })
 
+test('a wall clock that was set back leaves no jobs with the dead', async (t, file) => {
+  const time = new ManualClock()
+  const [one, two, three] = [await processOf(file, time), await processOf(file, time), await processOf(file, time)]
+  for (const { app } of [two, three]) app.jobs.pause()
+  await one.app.jobs.enqueue('held', 'a')
+  await time.advance(1000)
+  one.clock.stop()
+  time.jump(-60 * 60 * 1000)
+  await time.advance(1000)
+  t.same([...two.ran, ...three.ran], [])
+  for (const { app } of [two, three]) app.jobs.resume()
+  await time.advance(2 * LEASE)
+  t.same([...two.ran, ...three.ran], ['a 1'])
+  one.clock.continue()
+  for (const { gate } of [one, two, three]) gate.resolve()
+})
+
 test('what a process still holds when it closes is anybody’s at once', async (t, file) => {
   const time = new ManualClock()
   const one = await file.app({ shutdown: { timeout: 100 } })
