@@ -38,10 +38,11 @@ export class Inspection {
   }
 
   async cancel (id: string): Promise<boolean> {
-    if (this.#runtime.queues.some(({ worker }) => worker.cancel(id))) return true
+    if (this.#interrupt(id)) return true
     const cancelled = await this.#first(async (backend) => await backend.cancel(id) || undefined) === true
     if (cancelled) this.#runtime.idle.check()
-    return cancelled
+    // It may have begun to run here while the backend was asked.
+    return cancelled || this.#interrupt(id)
   }
 
   async listDead ({ queue, limit = 100 }: { queue?: string, limit?: number } = {}): Promise<DeadLetter[]> {
@@ -56,6 +57,11 @@ export class Inspection {
 
   async remove (id: string): Promise<boolean> {
     return await this.#first(async (backend) => await backend.remove(id) || undefined) === true
+  }
+
+  /** Cancels a job that runs in this process. */
+  #interrupt (id: string): boolean {
+    return this.#runtime.queues.some(({ worker }) => worker.cancel(id))
   }
 
   async #first<T> (ask: (backend: Inspectable) => T | Promise<T>): Promise<T | undefined> {

@@ -77,6 +77,7 @@ export class Connection {
   /** Reads outside of a transaction. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
   async read<T> (use: (sql: Statements) => T): Promise<T> {
     try {
+      this.assertUsable()
       return await patiently(this.#options, () => use(this.sql))
     } catch (error) {
       throw this.unavailable(error)

@@ -57,9 +57,11 @@ export class GroupCommit {
   #timer: unknown
   /** Monotonic milliseconds. */
   #failingSince: number | undefined
-  #outage: Error | undefined
   #busyTries = 0
   #backoff = 0
+  /** A group has failed: the next transaction is without one, since outcomes and the lease may do where jobs find no room. */
+  #workAlone = false
+  #outOfReach: Error | undefined
   #closed = false
   #onSettled: (() => void)[] = []
 
@@ -67,11 +69,6 @@ export class GroupCommit {
     this.#options = options
     this.#work = work
     this.#keepAlive = new KeepAlive(() => this.#pending)
-  }
-
-  /** Why nothing has been stored for longer than an enqueue waits; undefined when all is well. */
-  get outage (): Error | undefined {
-    return this.#outage
   }
 
   get #pending (): boolean {
@@ -103,6 +100,11 @@ export class GroupCommit {
     })
   }
 
+  /** Throws when nothing could be written for `busyTimeout`. */
+  assertInReach (): void {
+    if (this.#outOfReach !== undefined) throw this.#outOfReach
+  }
+
   close (): void {
     this.#closed = true
     this.#options.clock.clearTimeout(this.#timer)
@@ -115,7 +117,9 @@ export class GroupCommit {
   readonly #flush = (): void => {
     this.#scheduled = false
     if (this.#closed) return
-    const group = this.#waiting.splice(0, MEMBERS)
+    const alone = this.#workAlone
+    this.#workAlone = false
+    const group = alone ? [] : this.#waiting.splice(0, MEMBERS)
     let tx: Transaction
     try {
       tx = this.#transact(group)
@@ -127,6 +131,8 @@ export class GroupCommit {
       this.#checkPatience(error)
       return
     }
+    // Where it takes the work and refuses every group, it is out of order still.
+    if (!alone) this.#recover()
     this.#onCommit(group, tx)
   }
 
@@ -144,12 +150,15 @@ export class GroupCommit {
     return tx
   }
 
-  #onCommit (group: readonly GroupMember[], tx: Transaction): void {
+  #recover (): void {
     if (this.#backoff > 0) this.#options.log.info('the SQLite file can be used again')
     this.#failingSince = undefined
-    this.#outage = undefined
+    this.#outOfReach = undefined
     this.#busyTries = 0
     this.#backoff = 0
+  }
+
+  #onCommit (group: readonly GroupMember[], tx: Transaction): void {
     this.#work.committed(tx)
     for (const member of group) member.committed()
     if (tx.unfinished || this.#waiting.length > 0) this.wake()
@@ -183,8 +192,9 @@ export class GroupCommit {
     this.#backoff = Math.min(Math.max(FIRST_BACKOFF, this.#backoff * 2), LAST_BACKOFF)
     clock.clearTimeout(this.#timer)
     this.#timer = clock.setTimeout(this.wake, this.#backoff)
+    this.#workAlone = group.length > 0
     // Those that the group had no room for are told at once, too.
-    if (this.#waiting.length > 0) this.wake()
+    if (this.#workAlone || this.#waiting.length > 0) this.wake()
   }
 
   // Those who wait for room wait for nothing else.
@@ -193,8 +203,8 @@ export class GroupCommit {
     const now = clock.monotonic()
     this.#failingSince ??= now
     if (now - this.#failingSince < busyTimeout) return
-    this.#outage = connection.unavailable(cause)
-    this.#work.unavailable(this.#outage)
+    this.#outOfReach = connection.unavailable(cause)
+    this.#work.unavailable(this.#outOfReach)
     this.#tellSettled()
   }
 

@@ -28,6 +28,8 @@ export class Housekeeping {
   #lastPruned: number
   /** The wall clock's lead over the monotonic one. */
   #offset: number
+  /** Milliseconds by which the wall clock was set back, and the leases are not yet. */
+  #setBack = 0
   /** When leases may have run out that nobody could renew, in monotonic milliseconds: all get the time of one to do so. */
   #distrustedAt = -Infinity
 
@@ -47,6 +49,8 @@ export class Housekeeping {
   }
 
   perform (tx: Transaction, worker: number | undefined): void {
+    // Those of the living are renewed, or will be. The dead would keep their jobs for as long as the clock was set back.
+    if (this.#setBack > this.#options.lease) tx.sql.setLeasesBack.run(this.#setBack, tx.now + this.#setBack)
     if (this.#reaps && tx.waited < LONG_WAIT) {
       const expired = tx.sql.expiredWorkers.all(tx.now) as { worker: number }[]
       for (const dead of expired) {
@@ -67,6 +71,7 @@ export class Housekeeping {
   committed (tx: Transaction): void {
     if (tx.waited > this.#options.lease / 6) this.#distrustLeases()
     this.#reaps = false
+    this.#setBack = 0
     if (!tx.unfinished) this.#prunes = false
     this.#watch(this.#nextDue)
   }
@@ -138,7 +143,10 @@ export class Housekeeping {
     const monotonic = this.#clock.monotonic()
     const offset = now - monotonic
     const wasSet = Math.abs(offset - this.#offset) > this.#options.lease / 6
-    if (wasSet) this.#distrustLeases()
+    if (wasSet) {
+      this.#distrustLeases()
+      this.#setBack += this.#offset - offset
+    }
     this.#offset = offset
     return wasSet
   }

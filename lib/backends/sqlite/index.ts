@@ -93,8 +93,8 @@ class SqliteBackend implements Backend {
     const { connection, group, lanes } = this.#store
     const { id } = lanes.get(queue)!.queue
     await group.settled()
-    // It can still be read, but whoever asks wants to know whether it is fit for work.
-    if (group.outage !== undefined) throw group.outage
+    // It can be read while nothing can be written; who asks for the depth wants to know whether it takes jobs.
+    group.assertInReach()
     return connection.read((sql) => {
       const { fresh, returned, delayed, active, dead } = (sql.queues.all() as unknown as Counts[]).find((row) => row.queue === id)!
       const firsts = fresh + returned === 0 ? [] : sql.waitingSince.all(id, id, id) as unknown as JobRow[]

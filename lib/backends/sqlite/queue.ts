@@ -60,7 +60,8 @@ export class SqliteQueue {
     const { options } = job
     tx.sql.insert.run(
       this.id, place, line, position, job.id, job.name, payload, job.attempt, job.enqueuedAt, rank, job.correlationId ?? null,
-      options === undefined ? null : JSON.stringify(options), options?.uniqueKey ?? null, options?.uniqueFor ?? null, runAt,
+      options === undefined ? null : JSON.stringify(options), options?.uniqueKey ?? null,
+      options?.uniqueFor === undefined ? null : storableTime(options.uniqueFor), runAt,
       droppedAt, droppedAt === null ? null : 'dropped'
     )
   }

@@ -94,6 +94,7 @@ export function prepareStatements (db: DatabaseSync) {
     addWorker: sql(`INSERT INTO ${WORKERS} (worker, lease_until) VALUES (?, ?)`),
     worker: sql(`SELECT 1 FROM ${WORKERS} WHERE worker = ?`),
     renewLease: sql(`UPDATE ${WORKERS} SET lease_until = ? WHERE worker = ?`),
+    setLeasesBack: sql(`UPDATE ${WORKERS} SET lease_until = lease_until - ? WHERE lease_until > ?`),
     removeWorker: sql(`DELETE FROM ${WORKERS} WHERE worker = ?`),
     expiredWorkers: sql(`SELECT worker FROM ${WORKERS} WHERE lease_until < ?`),
     giveBack: sql(`

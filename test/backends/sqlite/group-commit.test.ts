@@ -188,26 +188,6 @@ test('what is enqueued while it closes is stored or refused', async (t, file) =>
   t.equal(file.rows('jobs').length, stored)
 })
 
-test('readiness says so when a file stays locked for longer than an enqueue waits, until it is free', async (t, file) => {
-  const { app, clock, ran } = await worker(file)
-  const other = file.connect()
-  other.exec('BEGIN IMMEDIATE')
-  const enqueued = t.rejects(app.jobs.enqueue('work', 'refused'), UNAVAILABLE)
-  await turns(20)
-  await clock.advance(900)
-  const early = app.inject('/health/ready')
-  t.equal(await now(early), 'pending', 'an enqueue waits for as long')
-  await clock.advance(200)
-  await enqueued
-  t.match((await early).json(), { status: 'unhealthy', reasons: ["backend 'sqlite' of queue 'default' is out of reach"] })
-  other.exec('ROLLBACK')
-  await clock.advance(100)
-  t.match((await app.inject('/health/ready')).json(), { status: 'healthy' })
-  await app.jobs.enqueue('work', 'taken')
-  await app.jobs.idle()
-  t.same(ran, ['taken'])
-})
-
 test('a full disk fails the enqueues of the group, and nothing of it has happened', async (t, file) => {
   const { app, ran, lines } = await worker(file)
   fillDisk(file)
@@ -241,6 +221,37 @@ test('what has ended while the disk is full is stored once there is room, with a
   freeDisk(file)
   await clock.advance(5000)
   t.match(await app.jobs.get(id), { state: 'dead' })
+})
+
+test('what has ended is stored though every enqueue meets a full disk', async (t, file) => {
+  const gate = deferred()
+  const { app, clock, lines } = await worker(file, { define: (app) => app.jobs.define('held', async () => { await gate.promise }) })
+  const { id } = await app.jobs.enqueue('held', null)
+  await turns(20)
+  fillDisk(file)
+  gate.resolve()
+  for (let n = 0; n < 20; n++) await t.rejects(app.jobs.enqueue('work', BIG), UNAVAILABLE)
+  t.match(file.rows('jobs'), [{ id, ended_as: 'succeeded' }])
+  freeDisk(file)
+  await clock.advance(5000)
+  t.same(lines.filter(({ msg }) => /SQLite file/.test(msg)).map(({ msg }) => msg), ['the SQLite file cannot be used', 'the SQLite file can be used again'])
+})
+
+test('an app that could write nothing for busyTimeout is not ready', async (t, file) => {
+  const { app, clock } = await worker(file)
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const failing = t.rejects(app.jobs.enqueue('work', 1), UNAVAILABLE)
+  await clock.advance(1100)
+  await failing
+  const asking = app.inject('/health/ready')
+  await clock.advance(20)
+  const { statusCode, body } = await asking
+  t.equal(statusCode, 503)
+  t.match(body, "backend 'sqlite' of queue 'default' is out of reach")
+  other.exec('COMMIT')
+  await clock.advance(20)
+  t.equal((await app.inject('/health/ready')).statusCode, 200)
 })
 
 test('who waits for room is not let in by a transaction that failed', async (t, file) => {
@@ -282,5 +293,7 @@ test('a file that was removed takes no more jobs, since they would be lost', asy
   await writeFile(file.path, '')
   await clock.advance(500)
   await t.rejects(app.jobs.enqueue('work', 1), UNAVAILABLE)
+  await t.rejects(app.jobs.get('any'), UNAVAILABLE, 'what it remembers is no longer true')
+  t.equal((await app.inject('/health/ready')).statusCode, 503)
   t.equal(lines.filter(({ msg }) => msg === 'the SQLite file cannot be used').length, 1)
 })

@@ -169,8 +169,13 @@ test('a unique key can be taken for ever', async (t, file) => {
   const app = await file.app()
   app.jobs.define('work', async () => {})
   await app.ready()
-  const forever = { uniqueKey: 'once', uniqueFor: Number.MAX_SAFE_INTEGER }
-  const { id } = await app.jobs.enqueue('work', 1, forever)
-  await app.jobs.idle()
-  t.match(await app.jobs.enqueue('work', 2, forever), { id, status: 'duplicate' })
+  for (const uniqueFor of [Number.MAX_SAFE_INTEGER, 2 ** 60, 1e300]) {
+    const forever = { uniqueKey: `once ${uniqueFor}`, uniqueFor }
+    app.jobs.pause()
+    const { id } = await app.jobs.enqueue('work', 1, forever)
+    app.jobs.resume()
+    await turns(20)
+    t.match(await app.jobs.get(id), { state: 'succeeded' })
+    t.match(await app.jobs.enqueue('work', 2, forever), { id, status: 'duplicate' })
+  }
 })

@@ -44,6 +44,19 @@ test('a living process keeps its jobs, however long they run', async (t, file) =
   await one.app.jobs.idle()
 })
 
+test('every heartbeat renews the lease, though timers drop fractions', async (t, file) => {
+  const clock = new class extends ManualClock {
+    override setTimeout (callback: () => void, delay: number) { return super.setTimeout(callback, Math.trunc(delay)) }
+  }()
+  const app = await file.app({ clock, backend: { lease: 1000, pollInterval: 60_000 } })
+  await app.ready()
+  await turns(20)
+  for (let n = 0; n < 3; n++) {
+    await clock.advance(333)
+    t.match(file.rows('workers'), [{ lease_until: clock.now() + 1000 }])
+  }
+})
+
 test('the jobs of a process that is stopped are another’s after its lease, and what it says then changes nothing', async (t, file) => {
   const time = new ManualClock()
   const [one, two] = [await processOf(file, time), await processOf(file, time)]
@@ -199,6 +212,23 @@ test('after the wall clock was set back, a lease is no longer than it should be'
   await time.advance(LEASE)
   for (const { lease_until: until } of file.rows('workers')) t.ok(until <= time.now() + LEASE, 'renewed by the new time')
   one!.gate.resolve()
+})
+
+test('a wall clock that was set back leaves no jobs with the dead', async (t, file) => {
+  const time = new ManualClock()
+  const [one, two, three] = [await processOf(file, time), await processOf(file, time), await processOf(file, time)]
+  for (const { app } of [two, three]) app.jobs.pause()
+  await one.app.jobs.enqueue('held', 'a')
+  await time.advance(1000)
+  one.clock.stop()
+  time.jump(-60 * 60 * 1000)
+  await time.advance(1000)
+  t.same([...two.ran, ...three.ran], [])
+  for (const { app } of [two, three]) app.jobs.resume()
+  await time.advance(2 * LEASE)
+  t.same([...two.ran, ...three.ran], ['a 1'])
+  one.clock.continue()
+  for (const { gate } of [one, two, three]) gate.resolve()
 })
 
 test('what a process still holds when it closes is anybody’s at once', async (t, file) => {

@@ -199,6 +199,19 @@ test('a running job is cancelled by its signal', async (t, file) => {
   t.same(file.rows('keys'), [], 'its key is free at once')
 })
 
+test('a job that begins to run while it is cancelled is told to stop', async (t, file) => {
+  const { app, gate } = await worker(file)
+  app.jobs.define('long', async (_payload, { signal }) => { await Promise.race([gate.promise, new Promise((resolve) => signal.addEventListener('abort', resolve))]) })
+  await app.ready()
+  await turns(20)
+  const { id } = await app.jobs.enqueue('long', null)
+  t.match(file.rows('jobs'), [{ place: 2, started: 1 }], 'claimed by the transaction that stored it')
+  t.equal(await app.jobs.cancel(id), true)
+  gate.resolve()
+  await idle(app)
+  t.match(await app.jobs.get(id), { state: 'cancelled' })
+})
+
 test('a job that is due in a million years holds up nothing', async (t, file) => {
   const app = await file.app()
   const ran: unknown[] = []
