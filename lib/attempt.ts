@@ -69,7 +69,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
   #controller: AbortController | undefined
   #job: JobInfo | undefined
   #log: FastifyBaseLogger | undefined
-  #scope: AwilixContainer | undefined
+  #scope: JobContext['diScope'] | undefined
   #progress: ((value: number) => void) | undefined
 
   constructor (host: AttemptHost, definition: Definition, delivery: Delivery, settle: Settle, startedAt: number) {
@@ -105,13 +105,13 @@ export class Attempt implements JobContext, Linked<Attempt> {
     return (this.#log ??= this.#host.log.child(logFields(this.job, this.definition.queue)))
   }
 
-  get diScope (): AwilixContainer {
+  get diScope (): JobContext['diScope'] {
     if (this.#over && this.#scope === undefined) throw new AttemptOverError(this.definition.name, this.id)
     return (this.#scope ??= this.#host.createScope().register({
       job: asFunction(() => this.job).scoped(),
       signal: asFunction(() => this.signal).scoped(),
       log: asFunction(() => this.log).scoped()
-    }))
+    }) as JobContext['diScope'])
   }
 
   get progress (): (value: number) => void {
@@ -252,7 +252,7 @@ export class Attempt implements JobContext, Linked<Attempt> {
     return outcome
   }
 
-  async #disposeScope (scope: AwilixContainer): Promise<void> {
+  async #disposeScope (scope: JobContext['diScope']): Promise<void> {
     const grace = this.#host.graces.add(DISPOSAL_GRACE, this)
     try {
       await scope.dispose()

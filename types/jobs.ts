@@ -1,3 +1,4 @@
+import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts'
@@ -49,6 +50,13 @@ type Flat<Type> = { [Key in keyof Type]: Type[Key] }
 
 export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
 
+/** What an attempt's scope has beside the app's registrations. */
+export interface JobCradle {
+  readonly job: JobInfo
+  readonly signal: AbortSignal
+  readonly log: FastifyBaseLogger
+}
+
 /** What a handler gets beside the payload. Scope, signal and logger are made when they are first touched. */
 export interface JobContext {
   readonly job: JobInfo
@@ -57,7 +65,7 @@ export interface JobContext {
   /** A child logger with jobId, jobName, queue, attempt and correlationId. */
   readonly log: FastifyBaseLogger
   /** The attempt's own awilix scope; `job`, `signal` and `log` can be resolved from it. */
-  readonly diScope: AwilixContainer
+  readonly diScope: AwilixContainer<Cradle & JobCradle>
   /** Reports how far the job is, as a finite number; seen by `get(id)`. */
   readonly progress: (value: number) => void
 }

@@ -1,11 +1,18 @@
 import { Type as TypeBox034 } from '@sinclair/typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import { describe, expect, test } from 'tstyche'
 import { Type as TypeBox1 } from 'typebox'
-import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type JobContext, type JobDefinition, type JobInfo, type JobView, type Jobs, type JobsStatus, NonRetryableError } from '../lib/index.ts'
+import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobView, type Jobs, type JobsStatus, NonRetryableError } from '../lib/index.ts'
 
 interface Mail { to: string, subject: string }
+
+declare module '@fastify/awilix' {
+  interface Cradle {
+    clock: () => number
+  }
+}
 
 declare module './jobs.ts' {
   interface JobTypes {
@@ -151,7 +158,9 @@ describe('handlers', () => {
       expect(context.job).type.toBe<JobInfo>()
       expect(context.signal).type.toBe<AbortSignal>()
       expect(context.log).type.toBe<FastifyBaseLogger>()
-      expect(context.diScope).type.toBe<AwilixContainer>()
+      expect(context.diScope).type.toBe<AwilixContainer<Cradle & JobCradle>>()
+      expect(context.diScope.resolve('clock')).type.toBe<() => number>()
+      expect(context.diScope.resolve('job')).type.toBe<JobInfo>()
       expect(context.progress).type.toBe<(value: number) => void>()
       expect(context).type.not.toHaveProperty('request')
     })

@@ -1,6 +1,13 @@
+import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackoffFunction, BackoffOptions } from './options.ts'
+
+/** What a service's scope has beside the app's registrations. */
+export interface ServiceCradle {
+  readonly signal: AbortSignal
+  readonly log: FastifyBaseLogger
+}
 
 /** What a service gets. Scope and logger are made when they are first touched. */
 export interface ServiceContext {
@@ -9,7 +16,7 @@ export interface ServiceContext {
   /** A child logger with `service`. */
   readonly log: FastifyBaseLogger
   /** An awilix scope of its own, disposed when it has ended; `signal` and `log` can be resolved from it. */
-  readonly diScope: AwilixContainer
+  readonly diScope: AwilixContainer<Cradle & ServiceCradle>
   /** Resolves after `delay` milliseconds, and at once when the signal aborts. */
   readonly sleep: (delay: number) => Promise<void>
 }

@@ -1,7 +1,8 @@
+import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import { poll, type Jobs, type JobsStatus, type PollPass, type Service, type ServiceContext, type ServiceOptions, type ServiceState, type ServiceStatus } from '../lib/index.ts'
+import { poll, type Jobs, type JobsStatus, type PollPass, type Service, type ServiceContext, type ServiceCradle, type ServiceOptions, type ServiceState, type ServiceStatus } from '../lib/index.ts'
 
 declare const jobs: Jobs
 
@@ -12,7 +13,7 @@ describe('a service', () => {
         expect(context).type.toBe<ServiceContext>()
         expect(context.signal).type.toBe<AbortSignal>()
         expect(context.log).type.toBe<FastifyBaseLogger>()
-        expect(context.diScope).type.toBe<AwilixContainer>()
+        expect(context.diScope).type.toBe<AwilixContainer<Cradle & ServiceCradle>>()
         expect(context.sleep).type.toBe<(delay: number) => Promise<void>>()
         expect(context).type.not.toHaveProperty('job')
       },
@@ -86,7 +87,7 @@ describe('poll', () => {
     poll(1000, async (context) => {
       expect(context).type.toBe<Omit<ServiceContext, 'sleep'>>()
       expect(context.signal).type.toBe<AbortSignal>()
-      expect(context.diScope).type.toBe<AwilixContainer>()
+      expect(context.diScope).type.toBe<AwilixContainer<Cradle & ServiceCradle>>()
       expect(context).type.not.toHaveProperty('sleep')
     })
     expect<PollPass>().type.toBeCallableWith({} as ServiceContext)

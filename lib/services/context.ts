@@ -19,7 +19,7 @@ export class RunContext implements ServiceContext {
   readonly #name: string
   readonly #host: ServiceHost
   #log: FastifyBaseLogger | undefined
-  #scope: AwilixContainer | undefined
+  #scope: ServiceContext['diScope'] | undefined
 
   constructor (name: string, signal: AbortSignal, host: ServiceHost) {
     this.#name = name
@@ -31,11 +31,11 @@ export class RunContext implements ServiceContext {
     return (this.#log ??= this.#host.log.child({ service: this.#name }))
   }
 
-  get diScope (): AwilixContainer {
+  get diScope (): ServiceContext['diScope'] {
     return (this.#scope ??= this.#host.createScope().register({
       signal: asFunction(() => this.signal).scoped(),
       log: asFunction(() => this.log).scoped()
-    }))
+    }) as ServiceContext['diScope'])
   }
 
   readonly sleep = (delay: number): Promise<void> => {

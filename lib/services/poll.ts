@@ -1,4 +1,3 @@
-import type { AwilixContainer } from 'awilix'
 import type { PollPass, Service, ServiceContext } from '../../types/services.ts'
 import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
 import { logError } from '../log-error.ts'
@@ -26,7 +25,7 @@ export function poll (every: number, pass: PollPass): Service {
 
 async function runPass (pass: PollPass, context: ServiceContext): Promise<void> {
   const { signal } = context
-  let scope: AwilixContainer | undefined
+  let scope: ServiceContext['diScope'] | undefined
   try {
     await pass({
       signal,

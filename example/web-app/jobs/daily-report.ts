@@ -1,6 +1,4 @@
 import type { FastifyInstance } from 'fastify'
-import type { Mailer } from '../mailer.ts'
-import type { OrderBook } from '../orders.ts'
 
 const DAY = 24 * 60 * 60 * 1000
 const timezone = 'Europe/Berlin'
@@ -10,9 +8,9 @@ export function scheduleDailyReport (app: FastifyInstance) {
   const report = app.jobs.define('daily-report', async (_payload, { job, signal, diScope }) => {
     // When the report was due, whenever it is run: a retry reports on the same day.
     const dueAt = job.schedule!.at
-    const orders = diScope.resolve<OrderBook>('orders').countSince(dueAt - DAY)
+    const orders = diScope.resolve('orders').countSince(dueAt - DAY)
     const day = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: timezone }).format(dueAt)
-    await diScope.resolve<Mailer>('mailer').send({ to: 'boss@example.com', subject: `Report of ${day}`, text: `Orders: ${orders}` }, { signal })
+    await diScope.resolve('mailer').send({ to: 'boss@example.com', subject: `Report of ${day}`, text: `Orders: ${orders}` }, { signal })
   })
   app.jobs.schedule('daily-report', { cron: '0 2 * * *', timezone }, report, { missed: 'runOnce' })
 }

@@ -1,5 +1,4 @@
 import type { FastifyInstance } from 'fastify'
-import type { Mailer } from '../mailer.ts'
 
 export const mailSchema = {
   type: 'object',
@@ -19,6 +18,6 @@ export function defineSendEmail (app: FastifyInstance) {
     timeout: 10_000,
     retryable: (error) => error.code !== 'EENVELOPE' // the server refused the address
   }, async (mail, { signal, diScope }) => {
-    await diScope.resolve<Mailer>('mailer').send(mail, { signal })
+    await diScope.resolve('mailer').send(mail, { signal })
   })
 }

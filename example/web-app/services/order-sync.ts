@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { poll } from '../../../lib/index.ts'
-import type { Order, OrderBook } from '../orders.ts'
+import type { Order } from '../orders.ts'
 
 /**
  * A partner drops orders as JSON files into a folder: each is taken and moved to `done`, or to `failed`.
@@ -10,7 +10,7 @@ import type { Order, OrderBook } from '../orders.ts'
  */
 export function addOrderSync (app: FastifyInstance, inbox: string, every: number) {
   app.jobs.service('order-sync', poll(every, async ({ signal, log, diScope }) => {
-    const orders = diScope.resolve<OrderBook>('orders')
+    const orders = diScope.resolve('orders')
     await Promise.all(['done', 'failed'].map((folder) => mkdir(join(inbox, folder), { recursive: true })))
     for (const file of (await readdir(inbox)).filter((name) => name.endsWith('.json')).sort()) {
       if (signal.aborted) return
