@@ -1,7 +1,6 @@
 import { Redis, type Cluster, type RedisOptions as IORedisOptions } from 'ioredis'
 import type { ErrorLog } from './error-log.ts'
 import { isClient, isCluster, type ResolvedRedisOptions } from './options.ts'
-import { defineScripts } from './scripts.ts'
 
 export type Client = Redis | Cluster
 
@@ -33,7 +32,6 @@ export class Connections {
     client.setMaxListeners(Infinity)
     client.on('error', (error: unknown) => this.#errors.report(error))
     client.on('ready', () => this.#errors.recovered())
-    defineScripts(client)
     return client
   }
 

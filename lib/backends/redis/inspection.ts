@@ -25,7 +25,7 @@ export class Inspector {
   async find (id: string): Promise<JobView | undefined> {
     const stored = storedId(id)
     const { keys } = this.#store.scripts
-    const [hash, place, score] = await this.#store.command((_client, bull) => run(bull, 'jobsFind', [
+    const [hash, place, score] = await this.#store.command((client) => run(client, 'jobsFind', [
       this.#key(stored), keys.completed!, keys.failed!, keys.delayed!, keys.prioritized!, keys.active!, keys.wait!
     ], [stored])) as [string[], number?, string?]
     if (place === undefined) return undefined
@@ -50,15 +50,15 @@ export class Inspector {
   async retry (id: string): Promise<boolean> {
     const stored = storedId(id)
     const { keys } = this.#store.scripts
-    return this.#store.command(async (client, bull) => {
+    return this.#store.command(async (client) => {
       const uniqueKey = await client.hget(this.#key(stored), 'deid')
       const holder = `${keys.de}:${uniqueKey ?? ''}`
-      const revived = await run(bull, 'jobsRevive', [this.#key(stored), keys.failed!, holder], [stored, uniqueKey === null ? 0 : 1, Date.now(), REVIVAL])
+      const revived = await run(client, 'jobsRevive', [this.#key(stored), keys.failed!, holder], [stored, uniqueKey === null ? 0 : 1, Date.now(), REVIVAL])
       if (revived !== 1) return false
       // In one go: the job must not end before its key is its own for good.
       const [retried] = await Promise.all([
         this.#reprocess(stored),
-        uniqueKey === null ? undefined : run(bull, 'jobsRetakeKey', [holder], [stored])
+        uniqueKey === null ? undefined : run(client, 'jobsRetakeKey', [holder], [stored])
       ])
       return retried
     })
@@ -91,8 +91,8 @@ export class Inspector {
     const { scripts, settings: { history } } = this.#store
     const { keys } = scripts
     const token = `cancel:${stored}`
-    return this.#store.command(async (_client, bull) => {
-      const taken = await run(bull, 'jobsTakeBack', [keys.prioritized!, keys.delayed!, keys.wait!, keys.active!, this.#key(stored)], [stored, token, this.#lease])
+    return this.#store.command(async (client) => {
+      const taken = await run(client, 'jobsTakeBack', [keys.prioritized!, keys.delayed!, keys.wait!, keys.active!, this.#key(stored)], [stored, token, this.#lease])
       if (taken !== 1) return false
       await scripts.moveToCompleted({ id: stored, opts: { attempts: 0 } } as never, JSON.parse(CANCELLED), { count: history }, token, false)
       this.#queue.roomMayCome()

@@ -6,7 +6,7 @@ import { isLive, whenLive, type Client, type Connections } from './connections.t
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
 
-export type { JobJson, RedisClient }
+export type { JobJson }
 
 /** The connection over which this process enqueues, asks and inspects: every call ends within a bound. */
 export class Producer {
@@ -33,9 +33,14 @@ export class Producer {
   async open (timeout: number): Promise<void> {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
-    defineAddingScripts(this.client)
+    this.defineScripts()
     this.orderingScripts = orderingScripts(this.client)
     await this.#checkEviction()
+  }
+
+  /** Once more: the next use of a script sends it, not its digest. */
+  defineScripts (): void {
+    defineAddingScripts(this.client)
   }
 
   async #checkEviction (): Promise<void> {

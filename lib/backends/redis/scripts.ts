@@ -88,11 +88,12 @@ const scripts = {
 
 export type ScriptName = keyof typeof scripts
 
-export function defineScripts (client: { defineCommand (name: string, definition: { lua: string }): void }): void {
-  for (const [name, lua] of Object.entries(scripts)) client.defineCommand(name, { lua })
-}
+interface Evaluator { eval (lua: string, numberOfKeys: number, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> }
 
-/** `client`: a connection with BullMQ's `runCommand`, or a transaction that collects commands. */
-export function run (client: { runCommand (name: string, args: unknown[]): unknown }, name: ScriptName, keys: string[], args: (string | number)[] = []): Promise<unknown> {
-  return client.runCommand(name, [keys.length, ...keys, ...args]) as Promise<unknown>
+/**
+ * `client`: a connection, or a transaction that collects commands. The script itself is sent, not its digest: Redis may have
+ * forgotten it, which ends no transaction, and what is sent anew comes behind what was to follow it.
+ */
+export function run (client: object, name: ScriptName, keys: readonly string[], args: readonly (string | number)[] = []): Promise<unknown> {
+  return (client as Evaluator).eval(scripts[name], keys.length, keys, args)
 }

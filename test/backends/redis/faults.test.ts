@@ -203,3 +203,28 @@ t.test('a connection that was given is neither changed nor closed', async (t) =>
   t.equal(given.options.maxRetriesPerRequest, 7)
   t.same(Object.keys(given).filter((key) => key.includes('jobs')), [])
 })
+
+t.test('scripts that Redis has forgotten are sent anew, in the same order', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const { app, ran } = await appOn(t, { url: server.url })
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const enqueueAll = async (round: string) => {
+    const unique = { uniqueKey: round, uniqueFor: 60_000 }
+    const one = await app.jobs.enqueue('work', 'one', { id: `${round}-1`, ...unique })
+    const several = await app.jobs.enqueueMany([{ job: 'work', payload: 'several' }, { job: 'work', payload: 'several', priority: 1, id: `${round}-2` }])
+    t.same([one, ...several].map(({ status }) => status), ['enqueued', 'enqueued', 'enqueued'])
+    t.equal((await app.jobs.enqueue('work', 'one', { id: `${round}-1` })).status, 'duplicate')
+    await until(async () => (await app.jobs.get(`${round}-1`))?.state === 'succeeded')
+    t.equal((await app.jobs.enqueue('work', 'one', unique)).status, 'duplicate')
+  }
+  await enqueueAll('first')
+  await client.script('FLUSH')
+  // These bring back what they need themselves, and no more.
+  for (let job = 0; job < 3; job++) {
+    await app.jobs.enqueue('work', job)
+    await until(() => ran.includes(job))
+  }
+  await enqueueAll('second')
+})
