@@ -28,7 +28,7 @@ export class Connections {
    */
   connect (purpose: Purpose, connectionName?: string): Client {
     const client = this.#make({ ...this.#settings(purpose), ...(connectionName !== undefined && { connectionName }) }, purpose !== 'commands')
-    // Every enqueue that waits for Redis listens.
+    // BullMQ listens, and who waits for Redis.
     client.setMaxListeners(Infinity)
     client.on('error', (error: unknown) => this.#errors.report(error))
     client.on('ready', () => this.#errors.recovered())

@@ -8,6 +8,9 @@ import type { ErrorLog } from './error-log.ts'
 
 export type { JobJson }
 
+/** How many waits for the connection go on at once, at the most. */
+const WAITS = 20
+
 /** The connection over which this process enqueues, asks and inspects: every call ends within a bound. */
 export class Producer {
   readonly client: Client
@@ -15,6 +18,7 @@ export class Producer {
   readonly #connections: Connections
   readonly #timeout: number
   readonly #log: FastifyBaseLogger
+  #nextLife: { readonly since: number, readonly begins: Promise<void> } | undefined
   /** The same connection, with BullMQ's scripts. */
   bull!: RedisClient
   /** What consumers run in place of BullMQ's scripts of these names. */
@@ -73,10 +77,20 @@ export class Producer {
   /** Resolves as soon as the connection is usable; rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
   async whenLive (queue: string): Promise<void> {
     try {
-      await whenLive(this.client, this.#timeout, this.#connections.address)
+      await this.#whenLive()
     } catch (error) {
       throw unavailable(queue, error)
     }
+  }
+
+  // Those who ask within a moment share a wait: to let go of a listener takes the longer the more there are.
+  #whenLive (): Promise<void> {
+    const since = performance.now()
+    if (this.#nextLife === undefined || since - this.#nextLife.since > this.#timeout / WAITS) {
+      const begins = whenLive(this.client, this.#timeout, this.#connections.address).finally(() => { this.#nextLife = undefined })
+      this.#nextLife = { since, begins }
+    }
+    return this.#nextLife.begins
   }
 
   close (): void {

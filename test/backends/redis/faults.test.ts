@@ -88,6 +88,21 @@ t.test('while Redis is away enqueues and stats fail within a bound, consumers ar
   t.notOk(ran.includes('refused'))
 })
 
+t.test('a crowd of enqueues is told in time that Redis is away', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const app = await buildApp(t, { backend: redis({ url: server.url, commandTimeout: 1000 }), queues: { default: { capacity: 100_000 } } })
+  app.jobs.define('work', async () => {})
+  app.jobs.pause()
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await server.stop()
+  const before = performance.now()
+  const codes = await Promise.all(Array.from({ length: 30_000 }, () => app.jobs.enqueue('work', 1).then(({ status }) => status, ({ code }) => code)))
+  t.same(new Set(codes), new Set([UNAVAILABLE.code]))
+  t.ok(performance.now() - before < 4000, `it took ${performance.now() - before} ms`)
+})
+
 t.test('a job that ends while Redis is away is stored as ended afterwards, and does not run again', async (t) => {
   const server = await privateRedis(t)
   if (server === undefined) return
