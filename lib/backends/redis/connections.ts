@@ -65,6 +65,8 @@ export class Connections {
       disconnectTimeout: DISCONNECT_TIMEOUT,
       lazyConnect: false,
       commandTimeout: undefined,
+      // Replies are read as numbers here, and by BullMQ.
+      stringNumbers: false,
       retryStrategy: (times: number) => Math.min(times * 50, MAX_RECONNECT_DELAY)
     }
     switch (purpose) {

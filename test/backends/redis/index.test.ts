@@ -370,6 +370,18 @@ t.test('only this entry point needs bullmq and ioredis', async (t) => {
   }
 })
 
+test('settings of ioredis that change its replies change nothing', async (t, { url, prefix }) => {
+  const { hostname: host, port } = new URL(url)
+  const { app } = await appOn(t, { prefix } as RedisSpace, {
+    options: { url: undefined, connection: { host, port: Number(port), stringNumbers: true } }, plugin: { queues: { default: { capacity: 2 } } }, paused: true
+  })
+  t.equal((await app.jobs.enqueue('work', 1, { id: 'job-1' })).status, 'enqueued')
+  t.equal((await app.jobs.enqueue('work', 1, { id: 'job-1' })).status, 'duplicate')
+  t.equal((await app.jobs.enqueue('work', 2, { delay: 60_000 })).status, 'enqueued')
+  t.match((await app.jobs.status()).queues.default, { queueDepth: 1, delayed: 1, deadLetters: 0 })
+  t.equal(await app.jobs.cancel('job-1'), true)
+})
+
 test('what is no job is not found', async (t, space) => {
   const { app } = await appOn(t, space)
   await space.client.hset(`${space.prefix}:default:job-1`, 'name', 'work')
