@@ -1,5 +1,5 @@
 import { RedisQueueBackend, type IRedisTransaction, type JobJson, type KeysMap, type RedisClient } from 'bullmq'
-import { ADDING } from './bull-scripts.ts'
+import { ADDING, RETRY } from './bull-scripts.ts'
 
 /** BullMQ's operations on a queue that has a capacity. */
 export class BoundedBackend extends RedisQueueBackend {
@@ -15,6 +15,10 @@ export class BoundedBackend extends RedisQueueBackend {
 
   protected override addDelayedJob (client: RedisClient | IRedisTransaction, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
     return this.#add(client, ADDING.addDelayedJob, this.addDelayedJobArgs(job, opts, args, keys), keys)
+  }
+
+  override execCommand (client: RedisClient | IRedisTransaction, name: string, args: unknown[]): unknown {
+    return name === 'reprocessJob' ? client.runCommand(RETRY, [...args, Date.now(), this.keys['']]) : super.execCommand(client, name, args)
   }
 
   #add (client: RedisClient | IRedisTransaction, name: string, args: unknown[], keys: KeysMap): Promise<string | number> {

@@ -7,6 +7,9 @@ export const FULL = -1000
 /** BullMQ's scripts that add a job, each with what it is called here. */
 export const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' }
 
+/** What BullMQ's script is called here that gives a dead letter back. */
+export const RETRY = 'jobsRetry'
+
 /**
  * BullMQ's scripts that hand out a job, each with the place among its keys of something that is there when a job may fall
  * due meanwhile: the delayed jobs; the hash of the job that becomes one of them.
@@ -19,6 +22,24 @@ const SCORES_PER_PRIORITY = 0x100000000
 /** Before a script that adds, whose are KEYS and ARGV[1] to ARGV[3]; the capacity and the beginning of the queue's keys come after. */
 const guard = `
 if redis.call('LLEN', ARGV[5] .. 'wait') + redis.call('ZCARD', ARGV[5] .. 'prioritized') + redis.call('ZCARD', ARGV[5] .. 'delayed') >= tonumber(ARGV[4]) then return ${FULL} end
+`
+
+/**
+ * Before the script that gives a dead letter (KEYS[1], of KEYS[3]) back: it has no past, and its unique key again, unless another
+ * job has that. The time and the beginning of the queue's keys come after the arguments.
+ */
+const revive = `
+do
+  if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then return -3 end
+  local uniqueKey = redis.call('HGET', KEYS[1], 'deid')
+  if uniqueKey then
+    local holder = redis.call('GET', ARGV[8] .. 'de:' .. uniqueKey)
+    if holder and holder ~= ARGV[1] then return -3 end
+    redis.call('SET', ARGV[8] .. 'de:' .. uniqueKey, ARGV[1])
+  end
+  redis.call('HDEL', KEYS[1], 'stc', 'stacktrace', 'error', 'progress', 'defa')
+  redis.call('HSET', KEYS[1], 'due', ARGV[7])
+end
 `
 
 /**
@@ -69,12 +90,14 @@ export interface Script {
   readonly numberOfKeys: number
 }
 
-/** Defines BullMQ's scripts that add jobs once more, with a look at the room before: one command, as without. `client` has BullMQ's scripts. */
+/** Defines BullMQ's scripts that make jobs wait once more, with what comes before: one command, as without. `client` has BullMQ's scripts. */
 export function defineAddingScripts (client: Client): void {
   for (const [original, name] of Object.entries(ADDING)) {
     const [, { lua, numberOfKeys }] = scriptOf(client, original)
     client.defineCommand(name, { numberOfKeys, lua: guard + lua })
   }
+  const [, { lua, numberOfKeys }] = scriptOf(client, 'reprocessJob')
+  client.defineCommand(RETRY, { numberOfKeys, lua: revive + lua })
 }
 
 /** What takes the place of BullMQ's scripts that decide about the order, by their names. `client` has BullMQ's scripts. */

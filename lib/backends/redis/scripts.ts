@@ -54,18 +54,6 @@ redis.call('LPUSH', KEYS[4], ARGV[1])
 redis.call('SET', KEYS[5] .. ':lock', ARGV[2], 'PX', ARGV[3])
 return 1`
 
-/** Readies a dead letter for a new life: 1, or 0 when there is none or another job has its unique key, which is taken for a moment. */
-const revive = `
-if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
-if ARGV[2] == '1' then
-  local holder = redis.call('GET', KEYS[3])
-  if holder and holder ~= ARGV[1] then return 0 end
-  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[4])
-end
-redis.call('HDEL', KEYS[1], 'stc', 'stacktrace', 'error', 'progress', 'defa')
-redis.call('HSET', KEYS[1], 'due', ARGV[3])
-return 1`
-
 /** Lets a unique key outlive its job, which is about to end: only whoever has the job's lock may. */
 const keepKey = `
 if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('GET', KEYS[2]) == ARGV[2] then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end`
@@ -81,7 +69,6 @@ const scripts = {
   jobsUnmark: unmark,
   jobsFind: find,
   jobsTakeBack: takeBack,
-  jobsRevive: revive,
   jobsKeepKey: keepKey,
   jobsRetakeKey: retakeKey
 }
