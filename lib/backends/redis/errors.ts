@@ -12,3 +12,8 @@ export function withoutCommand (thrown: unknown): Error {
   for (const property of ['command', 'previousErrors'] as const) if (property in error) delete error[property]
   return error
 }
+
+/** Redis is there, and answers that it stores nothing for now: a replica, one that loads, is full or cannot reach its disk or replicas. */
+export function storesNothing (error: unknown): boolean {
+  return /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|OOM|BUSY)\b/.test(toError(error).message)
+}
