@@ -10,12 +10,6 @@ export const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'j
 /** What BullMQ's script is called here that gives a dead letter back. */
 export const RETRY = 'jobsRetry'
 
-/**
- * BullMQ's scripts that hand out a job, each with the place among its keys of something that is there when a job may fall
- * due meanwhile: the delayed jobs; the hash of the job that becomes one of them.
- */
-const DUE_KEY = { moveToActive: 7, moveToFinished: 7, moveToDelayed: 5 }
-
 /** BullMQ's factor between a priority and the score of its first job. */
 const SCORES_PER_PRIORITY = 0x100000000
 
@@ -43,9 +37,18 @@ end
 `
 
 /**
+ * Before a script without which workers stand still, or lose their leases: a write that changes nothing. Redis, when its memory is
+ * full, stops scripts at the first command that takes some, unless they have written before.
+ */
+const evenIfFull = `
+redis.call('PERSIST', KEYS[1])
+`
+
+/**
  * Before a script that fetches: where BullMQ takes the next job of the wait list (all of them have KEYS[2], active, and
  * KEYS[3], prioritized), one with a priority above that of plain jobs goes first. Without such jobs, and none that may
- * fall due, it costs one command.
+ * fall due, it costs one command. `dueKey`: the place among its keys of something that is there when a job may fall due
+ * meanwhile: the delayed jobs; the hash of the job that becomes one of them.
  */
 function highFirst (dueKey: number): string {
   return `
@@ -69,10 +72,13 @@ end
 `
 }
 
+/** What comes before BullMQ's scripts that hand out a job. The latter two have written when they take memory. */
+const FETCHING = { moveToActive: evenIfFull + highFirst(7), moveToFinished: highFirst(7), moveToDelayed: highFirst(5) }
+
 /** BullMQ returns stalled jobs, whatever their priority, to the wait list (KEYS[2]): from there to the head of their priority. */
 function prioritizeStalled (lua: string): string {
   return `
-local stalled = (function ()
+${evenIfFull}local stalled = (function ()
 ${lua}
 end)()
 for _, id in ipairs(stalled) do
@@ -100,14 +106,18 @@ export function defineAddingScripts (client: Client): void {
   client.defineCommand(RETRY, { numberOfKeys, lua: revive + lua })
 }
 
-/** What takes the place of BullMQ's scripts that decide about the order, by their names. `client` has BullMQ's scripts. */
-export function orderingScripts (client: Client): Map<string, Script> {
-  const scripts = Object.entries(DUE_KEY).map(([original, dueKey]): [string, Script] => {
-    const [name, { lua, numberOfKeys }] = scriptOf(client, original, 'RPOPLPUSH')
-    return [name, { numberOfKeys, lua: highFirst(dueKey) + lua }]
-  })
-  const [name, { lua, numberOfKeys }] = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
-  return new Map([...scripts, [name, { numberOfKeys, lua: prioritizeStalled(lua) }]])
+/** What takes the place of BullMQ's scripts that workers live by, by their names. `client` has BullMQ's scripts. */
+export function workingScripts (client: Client): Map<string, Script> {
+  const scripts = Object.entries(FETCHING).map(([original, before]) => changed(scriptOf(client, original, 'RPOPLPUSH'), (lua) => before + lua))
+  return new Map([
+    ...scripts,
+    changed(scriptOf(client, 'moveStalledJobsToWait', 'return stalled'), prioritizeStalled),
+    changed(scriptOf(client, 'extendLocks'), (lua) => evenIfFull + lua)
+  ])
+}
+
+function changed ([name, { lua, numberOfKeys }]: [string, Script], change: (lua: string) => string): [string, Script] {
+  return [name, { numberOfKeys, lua: change(lua) }]
 }
 
 /** `part`: what a script must have, to be changed as it is here. */

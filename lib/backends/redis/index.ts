@@ -77,7 +77,7 @@ class RedisBackend implements Backend {
       options: this.#options,
       settings: queue.store.settings,
       connections: this.#connections,
-      scripts: this.#producer.orderingScripts,
+      scripts: this.#producer.workingScripts,
       errors: this.#errors,
       log: this.#context!.log,
       concurrency,

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
 import { BoundedBackend } from './bounded-backend.ts'
-import { defineAddingScripts, orderingScripts, type Script } from './bull-scripts.ts'
+import { defineAddingScripts, workingScripts, type Script } from './bull-scripts.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
@@ -22,7 +22,7 @@ export class Producer {
   /** The same connection, with BullMQ's scripts. */
   bull!: RedisClient
   /** What consumers run in place of BullMQ's scripts of these names. */
-  orderingScripts!: ReadonlyMap<string, Script>
+  workingScripts!: ReadonlyMap<string, Script>
 
   constructor (connections: Connections, errors: ErrorLog, commandTimeout: number, log: FastifyBaseLogger) {
     this.#log = log
@@ -38,7 +38,7 @@ export class Producer {
     await whenLive(this.client, timeout, this.#connections.address)
     this.bull = await this.#connection.client
     this.defineScripts()
-    this.orderingScripts = orderingScripts(this.client)
+    this.workingScripts = workingScripts(this.client)
     await this.#checkEviction()
   }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { defineAddingScripts, orderingScripts } from '../../../lib/backends/redis/bull-scripts.ts'
+import { defineAddingScripts, workingScripts } from '../../../lib/backends/redis/bull-scripts.ts'
 
 /** A connection with BullMQ's scripts, as far as anybody looks. */
 function clientWith (scripts: Record<string, string>) {
@@ -14,5 +14,5 @@ t.test('a version of BullMQ that lacks a script, or whose script fetches in anot
   const { client, defined } = clientWith({ ...adding, 'addDelayedJob:7': '', 'reprocessJob:7': '' })
   defineAddingScripts(client)
   t.equal(defined.length, 4)
-  t.throws(() => orderingScripts(clientWith({ 'moveToActive:7': 'LMOVE' }).client), /its script 'moveToActive'/)
+  t.throws(() => workingScripts(clientWith({ 'moveToActive:7': 'LMOVE' }).client), /its script 'moveToActive'/)
 })

@@ -158,6 +158,34 @@ t.test('a job that ends while Redis is a replica, which stores nothing, is store
   t.equal(runs, 1)
 })
 
+t.test('while the memory of Redis is full enqueues fail and say why, and workers go on with their jobs and leases', async (t) => {
+  const server = await privateRedis(t, '--maxmemory-policy', 'noeviction')
+  if (server === undefined) return
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const app = await buildApp(t, { backend: redis({ url: server.url, lease: 400 }), queues: { default: { concurrency: 2 } } })
+  const begun = deferred()
+  const ran: [unknown, boolean][] = []
+  app.jobs.define('work', async (payload, { signal }) => {
+    begun.resolve()
+    if (payload === 'long') await setTimeout(1500)
+    ran.push([payload, signal.aborted])
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 'long')
+  await begun.promise
+  app.jobs.pause()
+  await app.jobs.enqueue('work', 'waits')
+  await app.jobs.enqueue('work', 'waits, too', { priority: 1 })
+  const { id } = await app.jobs.enqueue('work', 'called off')
+  await client.config('SET', 'maxmemory', 1)
+  for (const id of [undefined, 'job-1']) await t.rejects(app.jobs.enqueue('work', 'refused', { id }), { ...UNAVAILABLE, cause: /OOM command not allowed/ })
+  t.equal(await app.jobs.cancel(id), true)
+  app.jobs.resume()
+  await until(() => ran.length === 3)
+  t.same(ran, [['waits, too', false], ['waits', false], ['long', false]])
+})
+
 t.test('stopping does not hang while Redis is away', async (t) => {
   const server = await privateRedis(t)
   if (server === undefined) return
