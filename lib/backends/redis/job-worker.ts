@@ -38,9 +38,9 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
     if (this.#renewing || this.jobs.size === 0) return
     this.#renewing = true
     try {
-      const jobs = [...this.jobs.values()]
+      const jobs = [...this.jobs.values()].filter(({ delivery }) => !delivery.signal.aborted)
       const lost = new Set(await this.extendJobLocks(jobs.map(({ id }) => id!), jobs.map(({ token }) => token!), lockDuration!))
-      // One that has ended meanwhile has no lock, and its lease may be another job's by now.
+      // One that has ended meanwhile has no lock, and its signal may be another job's by now.
       for (const { id, delivery } of jobs.filter((job) => this.jobs.get(job.id!) === job)) {
         delivery.leasedAt = performance.now()
         if (!lost.has(id!)) continue
