@@ -1,5 +1,5 @@
 import { RedisQueueBackend, type IRedisTransaction, type JobJson, type KeysMap, type RedisClient } from 'bullmq'
-import { shorten, type ShortScript } from './bull-scripts.ts'
+import { RETRY, shorten, type ShortScript } from './bull-scripts.ts'
 
 type Place = RedisClient | IRedisTransaction
 
@@ -19,6 +19,10 @@ export class BoundedBackend extends RedisQueueBackend {
 
   protected override addDelayedJob (place: Place, job: JobJson, opts: unknown, args: never[], keys: KeysMap): Promise<string | number> {
     return this.#add(place, 'addDelayedJob', this.addDelayedJobArgs(job, opts, args, keys), keys)
+  }
+
+  override execCommand (place: Place, name: string, args: unknown[]): unknown {
+    return name === 'reprocessJob' ? place.runCommand(RETRY, [...args, Date.now(), this.keys['']]) : super.execCommand(place, name, args)
   }
 
   #add (place: Place, original: string, args: unknown[], keys: KeysMap): Promise<string | number> {

@@ -8,8 +8,8 @@ export const FULL = -1000
 /** BullMQ's scripts that add a job, each with what it is called here. */
 const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddPrioritized', addDelayedJob: 'jobsAddDelayed' } as const
 
-/** BullMQ's scripts that hand out a job, each with what has to hold for a job to fall due meanwhile: there are delayed jobs, or there is one soon. */
-const FETCHING = { moveToActive: ['delayed'], moveToFinished: ['delayed'], moveToDelayed: ['delayed', 'active'] } as const
+/** What BullMQ's script is called here that gives a dead letter back. */
+export const RETRY = 'jobsRetry'
 
 /** BullMQ's factor between a priority and the score of its first job. */
 const SCORES_PER_PRIORITY = 0x100000000
@@ -23,8 +23,35 @@ if held >= tonumber(ARGV[#ARGV]) then return ${FULL} end
 `
 
 /**
+ * Before the script that gives a dead letter (KEYS[1], of KEYS[3]) back: it has no past, and its unique key again, unless another
+ * job has that. The time and the beginning of the queue's keys come after the arguments.
+ */
+const revive = `
+do
+  if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then return -3 end
+  local uniqueKey = redis.call('HGET', KEYS[1], 'deid')
+  if uniqueKey then
+    local holder = redis.call('GET', ARGV[8] .. 'de:' .. uniqueKey)
+    if holder and holder ~= ARGV[1] then return -3 end
+    redis.call('SET', ARGV[8] .. 'de:' .. uniqueKey, ARGV[1])
+  end
+  redis.call('HDEL', KEYS[1], 'stc', 'stacktrace', 'error', 'progress', 'defa')
+  redis.call('HSET', KEYS[1], 'due', ARGV[7])
+end
+`
+
+/**
+ * Before a script without which workers stand still, or lose their leases: a write that changes nothing. Redis, when its memory is
+ * full, stops scripts at the first command that takes some, unless they have written before.
+ */
+const evenIfFull = `
+redis.call('PERSIST', KEYS[1])
+`
+
+/**
  * Before a script that fetches: where BullMQ takes the next job of the wait list, one with a priority above that of plain
- * jobs goes first. Without such jobs, and none that may fall due, it costs one command.
+ * jobs goes first. Without such jobs, and none that may fall due, it costs one command. `due`: where jobs are of which one
+ * may fall due meanwhile.
  */
 function highFirst (due: readonly string[]): string {
   return `
@@ -49,10 +76,13 @@ end
 `
 }
 
+/** What comes before BullMQ's scripts that hand out a job. The latter two have written when they take memory. */
+const FETCHING = { moveToActive: evenIfFull + highFirst(['delayed']), moveToFinished: highFirst(['delayed']), moveToDelayed: highFirst(['delayed', 'active']) }
+
 /** BullMQ returns stalled jobs, whatever their priority, to the wait list (KEYS[2]): from there to the head of their priority. */
 function prioritizeStalled (lua: string): string {
   return `
-local stalled = (function ()
+${evenIfFull}local stalled = (function ()
 ${lua}
 end)()
 for _, id in ipairs(stalled) do
@@ -86,15 +116,22 @@ export function addingScripts (client: Client, args: ScriptArguments): ReadonlyM
   return new Map(entries(ADDING).map(([original, name]) => [original, { ...short(scriptOf(client, original), args[original], guard), name }]))
 }
 
-/** What takes the place of BullMQ's scripts that hand out jobs. `client` has BullMQ's scripts. */
-export function fetchingScripts (client: Client, args: ScriptArguments): ReadonlyMap<string, ShortScript> {
-  return new Map(entries(FETCHING).map(([original, due]) => [original, short(scriptOf(client, original, 'RPOPLPUSH'), args[original], highFirst(due))]))
+/** BullMQ's script that makes a dead letter wait, with what comes before. `client` has BullMQ's scripts. */
+export function retryScript (client: Client): Script {
+  const { numberOfKeys, lua } = scriptOf(client, 'reprocessJob')
+  return { name: RETRY, numberOfKeys, lua: revive + lua }
 }
 
-/** What takes the place of BullMQ's script that returns lost jobs. `client` has BullMQ's scripts. */
-export function stallingScript (client: Client): Script {
-  const script = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
-  return { ...script, lua: prioritizeStalled(script.lua) }
+/** What takes the place of BullMQ's scripts that hand out jobs. `client` has BullMQ's scripts. */
+export function fetchingScripts (client: Client, args: ScriptArguments): ReadonlyMap<string, ShortScript> {
+  return new Map(entries(FETCHING).map(([original, before]) => [original, short(scriptOf(client, original, 'RPOPLPUSH'), args[original], before)]))
+}
+
+/** What takes the place of BullMQ's scripts that renew leases, and return jobs that lost them. `client` has BullMQ's scripts. */
+export function leaseScripts (client: Client): Script[] {
+  const extending = scriptOf(client, 'extendLocks')
+  const stalling = scriptOf(client, 'moveStalledJobsToWait', 'return stalled')
+  return [{ ...extending, lua: evenIfFull + extending.lua }, { ...stalling, lua: prioritizeStalled(stalling.lua) }]
 }
 
 function short ({ name, lua, numberOfKeys }: Script, args: readonly unknown[], prelude: string): ShortScript {

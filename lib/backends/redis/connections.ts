@@ -1,7 +1,6 @@
 import { Redis, type Cluster, type RedisOptions as IORedisOptions } from 'ioredis'
 import type { ErrorLog } from './error-log.ts'
 import { isClient, isCluster, type ResolvedRedisOptions } from './options.ts'
-import { defineScripts } from './scripts.ts'
 
 export type Client = Redis | Cluster
 
@@ -29,11 +28,10 @@ export class Connections {
    */
   connect (purpose: Purpose, connectionName?: string): Client {
     const client = this.#make({ ...this.#settings(purpose), ...(connectionName !== undefined && { connectionName }) }, purpose !== 'commands')
-    // Every enqueue that waits for Redis listens.
+    // BullMQ listens, and who waits for Redis.
     client.setMaxListeners(Infinity)
     client.on('error', (error: unknown) => this.#errors.report(error))
     client.on('ready', () => this.#errors.recovered())
-    defineScripts(client)
     return client
   }
 
@@ -67,6 +65,8 @@ export class Connections {
       disconnectTimeout: DISCONNECT_TIMEOUT,
       lazyConnect: false,
       commandTimeout: undefined,
+      // Replies are read as numbers here, and by BullMQ.
+      stringNumbers: false,
       retryStrategy: (times: number) => Math.min(times * 50, MAX_RECONNECT_DELAY)
     }
     switch (purpose) {

@@ -16,9 +16,10 @@ export interface ConsumerContext {
   readonly options: ResolvedRedisOptions
   readonly settings: QueueSettings
   readonly connections: Connections
-  /** In place of BullMQ's scripts that hand out jobs, and of the one that returns lost ones. */
+  /** In place of BullMQ's scripts that hand out jobs, by BullMQ's names. */
   readonly fetching: ReadonlyMap<string, ShortScript>
-  readonly stalling: Script
+  /** And of those that see to leases. */
+  readonly leases: readonly Script[]
   readonly errors: ErrorLog
   readonly log: FastifyBaseLogger
   readonly concurrency: number
@@ -34,11 +35,11 @@ export class RedisConsumer implements Consumer {
   #stopped: Promise<void> | undefined
 
   constructor (context: ConsumerContext, deliver: Deliver) {
-    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, fetching, stalling, errors, concurrency } = context
+    const { options: { prefix, lease, retention }, settings: { name, history, deadLetters }, connections, fetching, leases, errors, concurrency } = context
     this.#context = context
     const main = connections.connect('worker')
     // BullMQ defines only what is not there.
-    for (const script of [...fetching.values(), stalling]) main.defineCommand(script.name, script)
+    for (const script of [...fetching.values(), ...leases]) main.defineCommand(script.name, script)
     // Tools find workers by it.
     const blocking = connections.connect('blocking', `${prefix}:${Buffer.from(name).toString('base64')}`)
     this.#clients = [main, blocking]
@@ -47,7 +48,7 @@ export class RedisConsumer implements Consumer {
       prefix,
       concurrency,
       lockDuration: lease,
-      lockRenewTime: lease / 2,
+      skipLockRenewal: true,
       stalledInterval: lease / 2,
       // How often a job may lose its process is decided by the core.
       maxStalledCount: Number.MAX_SAFE_INTEGER,
@@ -58,9 +59,7 @@ export class RedisConsumer implements Consumer {
     }
     this.#worker = new JobWorker(name, options, FetchingBackend.create(name, prefix, options, main, blocking, fetching), deliver, context.onTaken)
     this.#worker.on('error', (error) => errors.report(error, name))
-    this.#worker.on('lockRenewalFailed', (ids) => { for (const id of ids) this.#worker.jobs.get(id)?.delivery.loseLease() })
-    this.#worker.on('locksRenewed', ({ jobIds }) => this.#renewed(jobIds))
-    this.#leases = setInterval(() => this.#checkLeases(), lease / 4)
+    this.#leases = setInterval(() => this.#worker.renewLeases(), lease / 4)
     this.#leases.unref()
     this.#worker.run().catch((error: unknown) => errors.report(error, name))
   }
@@ -87,26 +86,9 @@ export class RedisConsumer implements Consumer {
     const late = new Promise<'late'>((resolve) => { timer = setTimeout(resolve, commandTimeout, 'late') })
     if (await Promise.race([closed, late]) === 'late') {
       log.warn({ queue: name, backend: 'redis' }, 'Redis does not answer: jobs whose end could not be stored will run again')
-      this.#worker.abandon()
     }
     clearTimeout(timer)
     clearInterval(this.#leases)
     for (const client of this.#clients) client.disconnect()
-  }
-
-  #renewed (ids: readonly string[]): void {
-    const now = performance.now()
-    for (const id of ids) {
-      const job = this.#worker.jobs.get(id)
-      if (job !== undefined) job.delivery.leasedAt = now
-    }
-  }
-
-  // While Redis is away nobody says that a lease was lost.
-  #checkLeases (): void {
-    const lostBefore = performance.now() - this.#context.options.lease
-    for (const { delivery } of this.#worker.jobs.values()) {
-      if (delivery.leasedAt < lostBefore) delivery.loseLease()
-    }
   }
 }

@@ -5,10 +5,21 @@ export function unavailable (queue: string, error: unknown): Error {
   return new BackendUnavailableError('redis', queue, { cause: withoutCommand(error) })
 }
 
+interface RedisError extends Error {
+  command?: unknown
+  previousErrors?: RedisError[]
+}
+
 /** ioredis hangs the failed command with all its arguments on an error: a payload, or the password of AUTH. */
 export function withoutCommand (thrown: unknown): Error {
-  const error = toError(thrown) as Error & { command?: unknown, previousErrors?: unknown }
-  // Those of a transaction's commands; its own message says that they failed.
-  for (const property of ['command', 'previousErrors'] as const) if (property in error) delete error[property]
-  return error
+  const error = toError(thrown) as RedisError
+  // A transaction's error says that some of its commands failed, not why. When its connection ended, they all have this one.
+  const cause = error.previousErrors?.[0] ?? error
+  for (const property of ['command', 'previousErrors'] as const) if (property in cause) delete cause[property]
+  return cause
+}
+
+/** Redis is there, and answers that it stores nothing for now: a replica, one that loads, is full or cannot reach its disk or replicas. */
+export function storesNothing (error: unknown): boolean {
+  return /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|OOM|BUSY)\b/.test(toError(error).message)
 }

@@ -78,7 +78,7 @@ class RedisBackend implements Backend {
       settings: queue.store.settings,
       connections: this.#connections,
       fetching: this.#producer.fetching,
-      stalling: this.#producer.stalling,
+      leases: this.#producer.leases,
       errors: this.#errors,
       log: this.#context!.log,
       concurrency,

@@ -5,8 +5,6 @@ import { StoredJob } from './record.ts'
 import { CANCELLED, run } from './scripts.ts'
 import { answers, type JobStore } from './store.ts'
 
-/** Milliseconds that a unique key is held for a dead letter on its way back, should this process die meanwhile. */
-const REVIVAL = 10_000
 /** BullMQ's delayed jobs are ordered by time and a counter. */
 const SCORES_PER_MILLISECOND = 0x1000
 
@@ -25,7 +23,7 @@ export class Inspector {
   async find (id: string): Promise<JobView | undefined> {
     const stored = storedId(id)
     const { keys } = this.#store.scripts
-    const [hash, place, score] = await this.#store.command((_client, bull) => run(bull, 'jobsFind', [
+    const [hash, place, score] = await this.#store.command((client) => run(client, 'jobsFind', [
       this.#key(stored), keys.completed!, keys.failed!, keys.delayed!, keys.prioritized!, keys.active!, keys.wait!
     ], [stored])) as [string[], number?, string?]
     if (place === undefined) return undefined
@@ -48,31 +46,16 @@ export class Inspector {
   }
 
   async retry (id: string): Promise<boolean> {
-    const stored = storedId(id)
-    const { keys } = this.#store.scripts
-    return this.#store.command(async (client, bull) => {
-      const uniqueKey = await client.hget(this.#key(stored), 'deid')
-      const holder = `${keys.de}:${uniqueKey ?? ''}`
-      const revived = await run(bull, 'jobsRevive', [this.#key(stored), keys.failed!, holder], [stored, uniqueKey === null ? 0 : 1, Date.now(), REVIVAL])
-      if (revived !== 1) return false
-      // In one go: the job must not end before its key is its own for good.
-      const [retried] = await Promise.all([
-        this.#reprocess(stored),
-        uniqueKey === null ? undefined : run(bull, 'jobsRetakeKey', [holder], [stored])
-      ])
-      return retried
+    return this.#store.command(async () => {
+      try {
+        await this.#store.scripts.retryFinishedJob({ id: storedId(id), opts: {} } as never, 'failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+        return true
+      } catch (error) {
+        // BullMQ's codes are numbers: there is none, or somebody else was faster.
+        if (typeof (error as { code?: unknown }).code === 'number') return false
+        throw error
+      }
     })
-  }
-
-  async #reprocess (stored: string): Promise<boolean> {
-    try {
-      await this.#store.scripts.retryFinishedJob({ id: stored, opts: {} } as never, 'failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
-      return true
-    } catch (error) {
-      // BullMQ's codes are numbers: somebody else was faster.
-      if (typeof (error as { code?: unknown }).code === 'number') return false
-      throw error
-    }
   }
 
   async remove (id: string): Promise<boolean> {
@@ -91,8 +74,8 @@ export class Inspector {
     const { scripts, settings: { history } } = this.#store
     const { keys } = scripts
     const token = `cancel:${stored}`
-    return this.#store.command(async (_client, bull) => {
-      const taken = await run(bull, 'jobsTakeBack', [keys.prioritized!, keys.delayed!, keys.wait!, keys.active!, this.#key(stored)], [stored, token, this.#lease])
+    return this.#store.command(async (client) => {
+      const taken = await run(client, 'jobsTakeBack', [keys.prioritized!, keys.delayed!, keys.wait!, keys.active!, this.#key(stored)], [stored, token, this.#lease])
       if (taken !== 1) return false
       await scripts.moveToCompleted({ id: stored, opts: { attempts: 0 } } as never, JSON.parse(CANCELLED), { count: history }, token, false)
       this.#queue.roomMayCome()

@@ -14,6 +14,7 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
   readonly #leases: AbortController[] = []
   readonly #onTaken: () => void
   #onDelivered = (): void => {}
+  #renewing = false
 
   constructor (queue: string, options: WorkerOptions, backend: FetchingBackend, deliver: Deliver, onTaken: () => void) {
     super(queue, (job) => this.#run(job as RunningJob, deliver), { ...options, autorun: false }, () => backend)
@@ -25,9 +26,33 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
     if (this.jobs.size > 0) await new Promise<void>((resolve) => { this.#onDelivered = resolve })
   }
 
-  /** Ends what would keep the process alive while the worker cannot be closed. */
-  abandon (): void {
-    this.lockManager.close()
+  /**
+   * In place of BullMQ's renewal, which goes by the time of day, and no longer knows a job that runs here anew once its run
+   * without a lease ends.
+   */
+  async renewLeases (): Promise<void> {
+    const { lockDuration } = this.opts
+    // While Redis is away nobody says that a lease was lost.
+    const now = performance.now()
+    const lostBefore = now - lockDuration!
+    for (const { delivery } of this.jobs.values()) if (delivery.leasedAt < lostBefore) delivery.loseLease()
+    if (this.#renewing || this.jobs.size === 0) return
+    this.#renewing = true
+    try {
+      const jobs = [...this.jobs.values()].filter(({ delivery }) => !delivery.signal.aborted)
+      const lost = new Set(await this.extendJobLocks(jobs.map(({ id }) => id!), jobs.map(({ token }) => token!), lockDuration!))
+      // One that has ended meanwhile has no lock, and its signal may be another job's by now.
+      for (const { id, delivery } of jobs.filter((job) => this.jobs.get(job.id!) === job)) {
+        delivery.leasedAt = now
+        if (!lost.has(id!)) continue
+        delivery.loseLease()
+        this.emit('error', new Error(`the lock of job ${id} was lost`))
+      }
+    } catch (error) {
+      this.emit('error', error as Error)
+    } finally {
+      this.#renewing = false
+    }
   }
 
   protected override createJob (_json: JobJson, id: string): RunningJob {
@@ -71,6 +96,8 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
   async #run (job: RunningJob, deliver: Deliver): Promise<Outcome> {
     const id = job.id!
     const { delivery } = job
+    // Who runs it here already lost its lease to this run.
+    this.jobs.get(id)?.delivery.loseLease()
     this.jobs.set(id, job)
     const outcome = await deliver(delivery)
     // A job that lost its lease may run here once more already.

@@ -7,7 +7,7 @@ export interface RedisOptions {
   url?: string
   /**
    * Options of ioredis, or a `Redis` or `Cluster` of yours: its settings are used for connections of this backend's own, and
-   * it is never closed. How connections retry, queue and time out is decided here. `keyPrefix` is refused: use `prefix`.
+   * it is never closed. How connections retry, queue and time out, and what replies are, is decided here. `keyPrefix` is refused: use `prefix`.
    */
   connection?: IORedisOptions | Redis | Cluster
   /** What every key begins with, as BullMQ has it. Default `bull`; on a cluster `{bull}`: braces are added where there are none. */

@@ -1,13 +1,16 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
 import { BoundedBackend } from './bounded-backend.ts'
-import { addingScripts, fetchingScripts, stallingScript, type Script, type ShortScript } from './bull-scripts.ts'
+import { addingScripts, fetchingScripts, leaseScripts, retryScript, type Script, type ShortScript } from './bull-scripts.ts'
 import { isLive, whenLive, type Client, type Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
 import { scriptArguments } from './script-arguments.ts'
 
-export type { JobJson, RedisClient }
+export type { JobJson }
+
+/** How many waits for the connection go on at once, at the most. */
+const WAITS = 20
 
 /** The connection over which this process enqueues, asks and inspects: every call ends within a bound. */
 export class Producer {
@@ -16,11 +19,13 @@ export class Producer {
   readonly #connections: Connections
   readonly #timeout: number
   readonly #log: FastifyBaseLogger
+  #nextLife: { readonly since: number, readonly begins: Promise<void> } | undefined
   /** The same connection, with BullMQ's scripts. */
   bull!: RedisClient
-  /** What consumers run in place of BullMQ's scripts. */
+  /** What consumers run in place of BullMQ's scripts that hand out jobs, by BullMQ's names. */
   fetching!: ReadonlyMap<string, ShortScript>
-  stalling!: Script
+  /** And in place of those that see to leases. */
+  leases!: readonly Script[]
   #adding!: ReadonlyMap<string, ShortScript>
 
   constructor (connections: Connections, errors: ErrorLog, commandTimeout: number, log: FastifyBaseLogger) {
@@ -39,9 +44,14 @@ export class Producer {
     const args = await scriptArguments(this.#connection)
     this.#adding = addingScripts(this.client, args)
     this.fetching = fetchingScripts(this.client, args)
-    this.stalling = stallingScript(this.client)
-    for (const script of this.#adding.values()) this.client.defineCommand(script.name, script)
+    this.leases = leaseScripts(this.client)
+    this.defineScripts()
     await this.#checkEviction()
+  }
+
+  /** Once more: the next use of a script sends it, not its digest. */
+  defineScripts (): void {
+    for (const script of [...this.#adding.values(), retryScript(this.client)]) this.client.defineCommand(script.name, script)
   }
 
   async #checkEviction (): Promise<void> {
@@ -75,10 +85,20 @@ export class Producer {
   /** Resolves as soon as the connection is usable; rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
   async whenLive (queue: string): Promise<void> {
     try {
-      await whenLive(this.client, this.#timeout, this.#connections.address)
+      await this.#whenLive()
     } catch (error) {
       throw unavailable(queue, error)
     }
+  }
+
+  // Those who ask within a moment share a wait: to let go of a listener takes the longer the more there are.
+  #whenLive (): Promise<void> {
+    const since = performance.now()
+    if (this.#nextLife === undefined || since - this.#nextLife.since > this.#timeout / WAITS) {
+      const begins = whenLive(this.client, this.#timeout, this.#connections.address).finally(() => { this.#nextLife = undefined })
+      this.#nextLife = { since, begins }
+    }
+    return this.#nextLife.begins
   }
 
   close (): void {

@@ -1,14 +1,18 @@
-import { Job, type MinimalQueue } from 'bullmq'
+import { setTimeout } from 'node:timers/promises'
+import { Job, type MinimalQueue, type WorkerOptions } from 'bullmq'
 import type { Outcome } from '../../../types/backend.ts'
 import type { SerializedError } from '../../../types/job.ts'
 import { serializeError, toError } from '../../errors.ts'
 import { RedisDelivery } from './delivery.ts'
+import { storesNothing } from './errors.ts'
 import type { FetchingBackend } from './fetching.ts'
 import type { StoredJob } from './record.ts'
 import { CANCELLED, run, type ScriptName } from './scripts.ts'
 
 /** Stack traces kept of a job's failed attempts. */
 const STACKS = 5
+/** Milliseconds between two attempts to store an outcome. */
+const STORE_INTERVAL = 500
 
 /** A job that this process took: BullMQ's, ended as our outcomes say. */
 export class RunningJob extends Job {
@@ -45,7 +49,21 @@ export class RunningJob extends Job {
     return this.#settle(this.#outcome ?? { type: 'dead', error: serializeError(toError(thrown)) }, token, fetchNext)
   }
 
-  #settle (outcome: Outcome, token: string, fetchNext: boolean): Promise<any[] | void> {
+  /** While Redis stores nothing, the outcome waits for as long as the lease lasts: without it the job would run again. */
+  async #settle (outcome: Outcome, token: string, fetchNext: boolean): Promise<any[] | void> {
+    const { lockDuration } = this.queue.opts as WorkerOptions
+    for (;;) {
+      try {
+        return await this.#store(outcome, token, fetchNext)
+      } catch (error) {
+        if (!storesNothing(error) || performance.now() - this.delivery.leasedAt > lockDuration!) throw error
+        this.queue.emit('error', error as Error)
+        await setTimeout(STORE_INTERVAL)
+      }
+    }
+  }
+
+  #store (outcome: Outcome, token: string, fetchNext: boolean): Promise<any[] | void> {
     switch (outcome.type) {
       case 'succeeded':
         this.#keepKey(token)

@@ -54,18 +54,6 @@ redis.call('LPUSH', KEYS[4], ARGV[1])
 redis.call('SET', KEYS[5] .. ':lock', ARGV[2], 'PX', ARGV[3])
 return 1`
 
-/** Readies a dead letter for a new life: 1, or 0 when there is none or another job has its unique key, which is taken for a moment. */
-const revive = `
-if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
-if ARGV[2] == '1' then
-  local holder = redis.call('GET', KEYS[3])
-  if holder and holder ~= ARGV[1] then return 0 end
-  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[4])
-end
-redis.call('HDEL', KEYS[1], 'stc', 'stacktrace', 'error', 'progress', 'defa')
-redis.call('HSET', KEYS[1], 'due', ARGV[3])
-return 1`
-
 /** Lets a unique key outlive its job, which is about to end: only whoever has the job's lock may. */
 const keepKey = `
 if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('GET', KEYS[2]) == ARGV[2] then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end`
@@ -81,18 +69,18 @@ const scripts = {
   jobsUnmark: unmark,
   jobsFind: find,
   jobsTakeBack: takeBack,
-  jobsRevive: revive,
   jobsKeepKey: keepKey,
   jobsRetakeKey: retakeKey
 }
 
 export type ScriptName = keyof typeof scripts
 
-export function defineScripts (client: { defineCommand (name: string, definition: { lua: string }): void }): void {
-  for (const [name, lua] of Object.entries(scripts)) client.defineCommand(name, { lua })
-}
+interface Evaluator { eval (lua: string, numberOfKeys: number, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> }
 
-/** `client`: a connection with BullMQ's `runCommand`, or a transaction that collects commands. */
-export function run (client: { runCommand (name: string, args: unknown[]): unknown }, name: ScriptName, keys: string[], args: (string | number)[] = []): Promise<unknown> {
-  return client.runCommand(name, [keys.length, ...keys, ...args]) as Promise<unknown>
+/**
+ * `client`: a connection, or a transaction that collects commands. The script itself is sent, not its digest: Redis may have
+ * forgotten it, which ends no transaction, and what is sent anew comes behind what was to follow it.
+ */
+export function run (client: object, name: ScriptName, keys: readonly string[], args: readonly (string | number)[] = []): Promise<unknown> {
+  return (client as Evaluator).eval(scripts[name], keys.length, keys, args)
 }

@@ -6,7 +6,7 @@ import { FULL } from './bull-scripts.ts'
 import type { Client } from './connections.ts'
 import { unavailable } from './errors.ts'
 import { jobId, storedId } from './job-id.ts'
-import type { JobJson, Producer, RedisClient } from './producer.ts'
+import type { JobJson, Producer } from './producer.ts'
 import { storedOptions } from './record.ts'
 import { CANCELLED, run } from './scripts.ts'
 
@@ -28,10 +28,10 @@ export class JobStore {
   }
 
   /** Runs what needs the connection; whatever fails is FST_JOBS_BACKEND_UNAVAILABLE. */
-  async command<T> (ask: (client: Client, bull: RedisClient) => Promise<T>): Promise<T> {
+  async command<T> (ask: (client: Client) => Promise<T>): Promise<T> {
     if (!this.#producer.live) await this.#producer.whenLive(this.settings.name)
     try {
-      return await ask(this.#producer.client, this.#producer.bull)
+      return await ask(this.#producer.client)
     } catch (error) {
       throw unavailable(this.settings.name, error)
     }
@@ -53,7 +53,7 @@ export class JobStore {
   /** All or none; undefined when Redis found no room for them. */
   add (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
     if (jobs.length === 1 && !jobs[0]!.options?.givenId) return this.#addOne(jobs[0]!, records[0]!)
-    return this.command((_client, bull) => this.#addAll(bull, jobs, records))
+    return this.command(() => this.#addAll(jobs, records))
   }
 
   /** Jobs that hold room. */
@@ -77,8 +77,8 @@ export class JobStore {
   /** What to answer when every one of these jobs is a duplicate: those take no room. */
   async duplicates (jobs: readonly JobEnvelope[]): Promise<Results | undefined> {
     if (!jobs.every(({ options }) => options?.givenId === true || options?.uniqueKey !== undefined)) return undefined
-    return this.command(async (client, bull) => {
-      const holders = await Promise.all(jobs.map((job) => this.#holder(client, bull, job)))
+    return this.command(async (client) => {
+      const holders = await Promise.all(jobs.map((job) => this.#holder(client, job)))
       return holders.every((holder) => holder !== undefined) ? holders.map((id) => ({ id, status: 'duplicate' })) : undefined
     })
   }
@@ -94,10 +94,21 @@ export class JobStore {
     }
   }
 
-  async #addAll (bull: RedisClient, jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
+  async #addAll (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
+    try {
+      return await this.#addTogether(jobs, records)
+    } catch (error) {
+      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
+      // Redis has forgotten BullMQ's scripts, at which no transaction ends: what it stored all the same is known by its id.
+      this.#producer.defineScripts()
+      return await this.#addTogether(jobs, records)
+    }
+  }
+
+  async #addTogether (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
     const { keys } = this.scripts
     const places = records.map(({ id }) => this.scripts.toKey(id))
-    const transaction = bull.multi()
+    const transaction = this.#producer.bull.multi()
     run(transaction, 'jobsGuard', [keys.wait!, keys.prioritized!, keys.delayed!, ...places], [this.settings.capacity])
     for (const [index, record] of records.entries()) {
       if (jobs[index]!.options?.givenId) this.#claimId(transaction, record.id)
@@ -113,17 +124,17 @@ export class JobStore {
     })
   }
 
-  #claimId (bull: Parameters<typeof run>[0], id: string): Promise<unknown> {
+  #claimId (transaction: object, id: string): void {
     const others = this.#stores.filter((store) => store !== this)
-    return run(bull, 'jobsClaimId', [this, ...others].flatMap(({ scripts }) => [scripts.toKey(id), scripts.keys.completed!]), [id, CANCELLED])
+    run(transaction, 'jobsClaimId', [this, ...others].flatMap(({ scripts }) => [scripts.toKey(id), scripts.keys.completed!]), [id, CANCELLED])
   }
 
-  async #holder (client: Client, bull: RedisClient, { id, options }: JobEnvelope): Promise<string | undefined> {
+  async #holder (client: Client, { id, options }: JobEnvelope): Promise<string | undefined> {
     const { uniqueKey, givenId } = options!
     const holder = uniqueKey === undefined ? null : await client.get(`${this.scripts.keys.de}:${uniqueKey}`)
     if (holder !== null) return jobId(holder)
     if (givenId !== true) return undefined
-    const transaction = bull.multi()
+    const transaction = client.multi()
     this.#claimId(transaction, storedId(id))
     run(transaction, 'jobsUnmark', [this.scripts.toKey(storedId(id))])
     const [known] = await answers(transaction)

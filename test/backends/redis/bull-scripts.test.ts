@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addingScripts, fetchingScripts, shorten } from '../../../lib/backends/redis/bull-scripts.ts'
+import { addingScripts, fetchingScripts, leaseScripts, retryScript, shorten } from '../../../lib/backends/redis/bull-scripts.ts'
 import type { ScriptArguments } from '../../../lib/backends/redis/script-arguments.ts'
 
 /** A connection with BullMQ's scripts, as far as anybody looks. */
@@ -14,6 +14,8 @@ t.test('a version of BullMQ that lacks a script, or whose script fetches in anot
   t.throws(() => addingScripts(clientWith(adding), args), /bullmq that is installed is not supported: its script 'addDelayedJob'/)
   t.equal(addingScripts(clientWith({ ...adding, 'addDelayedJob:7': '' }), args).size, 3)
   t.throws(() => fetchingScripts(clientWith({ 'moveToActive:7': 'LMOVE' }), args), /its script 'moveToActive'/)
+  t.throws(() => retryScript(clientWith(adding)), /its script 'reprocessJob'/)
+  t.throws(() => leaseScripts(clientWith({ 'extendLocks:7': '', 'moveStalledJobsToWait:7': '' })), /its script 'moveStalledJobsToWait'/)
 })
 
 t.test('a script gets one key for all of those that BullMQ has for it, and makes them again', async (t) => {

@@ -128,6 +128,43 @@ test('a job that takes longer than the lease keeps it', async (t, space) => {
   t.same(runs, [false])
 })
 
+test('a job keeps its lease when the clock is set back', async (t, space) => {
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 400 }) })
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const runs: boolean[] = []
+  app.jobs.define('work', async (_payload, { signal }) => {
+    Date.now = () => now() - 3_600_000
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    runs.push(signal.aborted)
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('work', 1)
+  await until(async () => (await app.jobs.get(id))?.state === 'succeeded')
+  t.same(runs, [false])
+})
+
+test('a job that lost its lease and runs anew in the same process keeps the new one when its first run ends', async (t, space) => {
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 400 }) })
+  const anew = deferred()
+  const runs: boolean[] = []
+  app.jobs.define('work', async (_payload, { signal }) => {
+    const first = runs.push(signal.aborted) === 1
+    if (first) {
+      await space.client.set(`${space.prefix}:default:job-1:lock`, 'another worker', 'PX', 1)
+      await anew.promise
+    } else {
+      anew.resolve()
+      await new Promise((resolve) => setTimeout(resolve, 1500))
+    }
+    runs[first ? 0 : 1] = signal.aborted
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 1, { id: 'job-1' })
+  await until(async () => (await app.jobs.get('job-1'))?.state === 'succeeded')
+  t.same(runs, [true, false])
+})
+
 test('a job that is cut off by the shutdown goes back, in front, without having lost an attempt', async (t, space) => {
   const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix }), shutdown: { mode: 'stop' }, queues: { default: { concurrency: 1 } } })
   const begun = deferred()

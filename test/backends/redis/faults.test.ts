@@ -88,6 +88,25 @@ t.test('while Redis is away enqueues and stats fail within a bound, consumers ar
   t.notOk(ran.includes('refused'))
 })
 
+t.test('a crowd of enqueues that waits for Redis shares its listeners, of which every one makes the others slower', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const { app } = await appOn(t, { url: server.url })
+  await app.jobs.enqueue('work', 1)
+  await server.stop()
+  await until(() => app.jobs.enqueue('work', 'first').then(() => false, ({ cause }) => /there is no connection/.test(cause.message)))
+  const { on } = Redis.prototype
+  t.teardown(() => { Redis.prototype.on = on })
+  let listeners = 0
+  Redis.prototype.on = function (event: string, ...rest) {
+    if (event === 'ready') listeners++
+    return on.call(this, event, ...rest)
+  }
+  const codes = await Promise.all(Array.from({ length: 1000 }, () => app.jobs.enqueue('work', 1).then(({ status }) => status, ({ code }) => code)))
+  t.same(new Set(codes), new Set([UNAVAILABLE.code]))
+  t.ok(listeners > 0 && listeners < 100, `${listeners} listeners`)
+})
+
 t.test('a job that ends while Redis is away is stored as ended afterwards, and does not run again', async (t) => {
   const server = await privateRedis(t)
   if (server === undefined) return
@@ -110,6 +129,62 @@ t.test('a job that ends while Redis is away is stored as ended afterwards, and d
   await server.start()
   await until(async () => (await app.jobs.get(id).catch(() => undefined))?.state === 'succeeded')
   t.equal(runs, 1)
+})
+
+t.test('a job that ends while Redis is a replica, which renews no lease and stores nothing, is stored as ended afterwards, and does not run again', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const app = await buildApp(t, { backend: redis({ url: server.url, lease: 8000 }), queues: { default: { concurrency: 1 } } })
+  const begun = deferred()
+  const end = deferred()
+  let runs = 0
+  app.jobs.define('work', async () => {
+    runs++
+    begun.resolve()
+    await end.promise
+  })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('work', 1)
+  await begun.promise
+  await client.replicaof('127.0.0.1', 1)
+  const refusals = async () => Number(/errorstat_READONLY:count=(\d+)/.exec(await client.info('errorstats'))?.[1] ?? 0)
+  await until(async () => await refusals() > 0)
+  const before = await refusals()
+  end.resolve()
+  await until(async () => await refusals() > before)
+  await client.replicaof('NO', 'ONE')
+  await until(async () => (await app.jobs.get(id))?.state === 'succeeded')
+  t.equal(runs, 1)
+})
+
+t.test('while the memory of Redis is full enqueues fail and say why, and workers go on with their jobs and leases', async (t) => {
+  const server = await privateRedis(t, '--maxmemory-policy', 'noeviction')
+  if (server === undefined) return
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const app = await buildApp(t, { backend: redis({ url: server.url, lease: 400 }), queues: { default: { concurrency: 2 } } })
+  const begun = deferred()
+  const ran: [unknown, boolean][] = []
+  app.jobs.define('work', async (payload, { signal }) => {
+    begun.resolve()
+    if (payload === 'long') await setTimeout(1500)
+    ran.push([payload, signal.aborted])
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 'long')
+  await begun.promise
+  app.jobs.pause()
+  await app.jobs.enqueue('work', 'waits')
+  await app.jobs.enqueue('work', 'waits, too', { priority: 1 })
+  const { id } = await app.jobs.enqueue('work', 'called off')
+  await client.config('SET', 'maxmemory', 1)
+  for (const id of [undefined, 'job-1']) await t.rejects(app.jobs.enqueue('work', 'refused', { id }), { ...UNAVAILABLE, cause: /OOM command not allowed/ })
+  t.equal(await app.jobs.cancel(id), true)
+  app.jobs.resume()
+  await until(() => ran.length === 3)
+  t.same(ran, [['waits, too', false], ['waits', false], ['long', false]])
 })
 
 t.test('stopping does not hang while Redis is away', async (t) => {
@@ -202,4 +277,29 @@ t.test('a connection that was given is neither changed nor closed', async (t) =>
   t.equal(await given.ping(), 'PONG')
   t.equal(given.options.maxRetriesPerRequest, 7)
   t.same(Object.keys(given).filter((key) => key.includes('jobs')), [])
+})
+
+t.test('scripts that Redis has forgotten are sent anew, in the same order', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const { app, ran } = await appOn(t, { url: server.url })
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const enqueueAll = async (round: string) => {
+    const unique = { uniqueKey: round, uniqueFor: 60_000 }
+    const one = await app.jobs.enqueue('work', 'one', { id: `${round}-1`, ...unique })
+    const several = await app.jobs.enqueueMany([{ job: 'work', payload: 'several' }, { job: 'work', payload: 'several', priority: 1, id: `${round}-2` }])
+    t.same([one, ...several].map(({ status }) => status), ['enqueued', 'enqueued', 'enqueued'])
+    t.equal((await app.jobs.enqueue('work', 'one', { id: `${round}-1` })).status, 'duplicate')
+    await until(async () => (await app.jobs.get(`${round}-1`))?.state === 'succeeded')
+    t.equal((await app.jobs.enqueue('work', 'one', unique)).status, 'duplicate')
+  }
+  await enqueueAll('first')
+  await client.script('FLUSH')
+  // These bring back what they need themselves, and no more.
+  for (let job = 0; job < 3; job++) {
+    await app.jobs.enqueue('work', job)
+    await until(() => ran.includes(job))
+  }
+  await enqueueAll('second')
 })

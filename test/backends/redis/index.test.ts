@@ -37,6 +37,11 @@ async function appOn (t: Test, { url, prefix }: RedisSpace, { options, plugin, p
   return { app, ran }
 }
 
+function address ({ url }: RedisSpace): { host: string, port: number } {
+  const { hostname, port } = new URL(url)
+  return { host: hostname, port: Number(port) }
+}
+
 /** What tools see. */
 function bullQueue (t: Test, { client, prefix }: RedisSpace, name = 'default'): Queue {
   const queue = new Queue(name, { connection: client, prefix })
@@ -370,6 +375,17 @@ t.test('only this entry point needs bullmq and ioredis', async (t) => {
   }
 })
 
+test('settings of ioredis that change its replies change nothing', async (t, space) => {
+  const { app } = await appOn(t, space, {
+    options: { url: undefined, connection: { ...address(space), stringNumbers: true } }, plugin: { queues: { default: { capacity: 2 } } }, paused: true
+  })
+  t.equal((await app.jobs.enqueue('work', 1, { id: 'job-1' })).status, 'enqueued')
+  t.equal((await app.jobs.enqueue('work', 1, { id: 'job-1' })).status, 'duplicate')
+  t.equal((await app.jobs.enqueue('work', 2, { delay: 60_000 })).status, 'enqueued')
+  t.match((await app.jobs.status()).queues.default, { queueDepth: 1, delayed: 1, deadLetters: 0 })
+  t.equal(await app.jobs.cancel('job-1'), true)
+})
+
 test('what is no job is not found', async (t, space) => {
   const { app } = await appOn(t, space)
   await space.client.hset(`${space.prefix}:default:job-1`, 'name', 'work')
@@ -390,6 +406,37 @@ test('a dead letter that is retried has its unique key again, unless another job
   t.equal(await space.client.get(key), 'job-1')
   t.equal(await space.client.pttl(key), -1)
   t.match(await app.jobs.get('job-1'), { state: 'waiting', correlationId: 'request-1' })
+})
+
+test('the unique key of a dead letter that was retried is free after its end, also when a slow process retried it, too', async (t, space) => {
+  let works = false
+  const apps = [undefined, 'slow'].map(async (connectionName) => {
+    const one = await buildApp(t, { backend: redis({ connection: { ...address(space), connectionName }, prefix: space.prefix }) })
+    one.jobs.define('sometimes', { attempts: 1 }, async () => { if (!works) throw new Error('not yet') })
+    if (connectionName === 'slow') one.jobs.pause()
+    await one.ready()
+    return one
+  })
+  const [quick, slow] = await Promise.all(apps)
+  const { id } = await quick!.jobs.enqueue('sometimes', 1, { uniqueKey: 'key' })
+  await until(async () => (await quick!.jobs.get(id))?.state === 'dead')
+  works = true
+  const succeeded = () => until(async () => (await quick!.jobs.get(id))?.state === 'succeeded')
+  const { sendCommand } = Redis.prototype
+  t.teardown(() => { Redis.prototype.sendCommand = sendCommand })
+  let commands = 0
+  Redis.prototype.sendCommand = function (...args) {
+    const reply = sendCommand.apply(this, args) as Promise<unknown>
+    if (this.options.connectionName !== 'slow' || ++commands !== 2) return reply
+    return reply.then(async (value) => {
+      await quick!.jobs.deadLetters.retry(id)
+      await succeeded()
+      return value
+    })
+  }
+  await slow!.jobs.deadLetters.retry(id)
+  await succeeded()
+  t.equal(await space.client.exists(`${space.prefix}:default:de:9:sometimes:key`), 0)
 })
 
 test('an enqueue that gives up waiting makes way for the next one', async (t, space) => {
