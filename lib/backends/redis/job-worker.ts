@@ -12,12 +12,14 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
   readonly jobs = new Map<string, RunningJob>()
   /** Leases that ended without being lost are used again: to make and watch one takes longer than to deliver a job. */
   readonly #leases: AbortController[] = []
+  readonly #deliver: Deliver
   readonly #onTaken: () => void
   #onDelivered = (): void => {}
   #renewing = false
 
   constructor (queue: string, options: WorkerOptions, backend: FetchingBackend, deliver: Deliver, onTaken: () => void) {
-    super(queue, (job) => this.#run(job as RunningJob, deliver), { ...options, autorun: false }, () => backend)
+    super(queue, async (job) => (job as RunningJob).outcome, { ...options, autorun: false }, () => backend)
+    this.#deliver = deliver
     this.#onTaken = onTaken
   }
 
@@ -82,6 +84,9 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
     if (job === undefined) return undefined as never
     if (!this.#takesNone) {
       this.#onTaken()
+      const taken = job as RunningJob
+      // At once: BullMQ looks for another one first. It runs none that has failed already.
+      if (taken.deferredFailure === undefined) taken.outcome = this.#run(taken)
       return job
     }
     await this.backend.moveJobFromActiveToWait(job.id!, token!)
@@ -93,13 +98,13 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
     return this.paused || this.closing !== undefined
   }
 
-  async #run (job: RunningJob, deliver: Deliver): Promise<Outcome> {
+  async #run (job: RunningJob): Promise<Outcome> {
     const id = job.id!
     const { delivery } = job
     // Who runs it here already lost its lease to this run.
     this.jobs.get(id)?.delivery.loseLease()
     this.jobs.set(id, job)
-    const outcome = await deliver(delivery)
+    const outcome = await this.#deliver(delivery)
     // A job that lost its lease may run here once more already.
     if (this.jobs.get(id) === job) this.jobs.delete(id)
     if (!delivery.signal.aborted) this.#leases.push(delivery.lease)

@@ -18,6 +18,8 @@ const STORE_INTERVAL = 500
 export class RunningJob extends Job {
   declare protected backend: FetchingBackend
   readonly delivery: RedisDelivery
+  /** What it comes to, once it was delivered. */
+  outcome: Promise<Outcome> | undefined
   readonly #record: StoredJob
   #outcome: Outcome | undefined
 

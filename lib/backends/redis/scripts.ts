@@ -24,10 +24,12 @@ end
 if known == 1 then redis.call('HSETNX', KEYS[1], '${MARK}', 1) end
 return known`
 
+/** Jobs that hold room. */
+const held = 'redis.call(\'LLEN\', KEYS[1]) + redis.call(\'ZCARD\', KEYS[2]) + redis.call(\'ZCARD\', KEYS[3])'
+
 /** 1 when there is no room for so many jobs, which are then kept out. */
 const guard = `
-local depth = redis.call('LLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]) + redis.call('ZCARD', KEYS[3])
-if depth + #KEYS - 3 <= tonumber(ARGV[1]) then return 0 end
+if ${held} + #KEYS - 3 <= tonumber(ARGV[1]) then return 0 end
 for i = 4, #KEYS do redis.call('HSETNX', KEYS[i], '${MARK}', 1) end
 return 1`
 
@@ -65,6 +67,7 @@ if not holder then redis.call('SET', KEYS[1], ARGV[1]) elseif holder == ARGV[1] 
 
 const scripts = {
   jobsClaimId: claimId,
+  jobsDepth: `return ${held}`,
   jobsGuard: guard,
   jobsUnmark: unmark,
   jobsFind: find,

@@ -59,8 +59,7 @@ export class JobStore {
   /** Jobs that hold room. */
   async depth (): Promise<number> {
     const { keys } = this.scripts
-    const [wait, prioritized, delayed] = await this.command((client) => counts(client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!)))
-    return wait! + prioritized! + delayed!
+    return await this.command((client) => run(client, 'jobsDepth', [keys.wait!, keys.prioritized!, keys.delayed!])) as number
   }
 
   async stats (): Promise<QueueStats> {
