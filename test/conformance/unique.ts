@@ -75,6 +75,24 @@ export const unique: readonly Case[] = [
     }
   },
   {
+    name: 'a key can be taken for ever',
+    async run (lab) {
+      if (!lab.capabilities.unique) return appWithout(lab)
+      const app = await lab.app()
+      let ended = 0
+      app.jobs.define('work', async () => { ended++ })
+      await app.ready()
+      for (const [index, uniqueFor] of [Number.MAX_SAFE_INTEGER, 1e300].entries()) {
+        const options = { uniqueKey: `key ${uniqueFor}`, uniqueFor }
+        const { id } = await app.jobs.enqueue('work', 'first', options)
+        await until('it has run', () => ended > index)
+        await app.jobs.idle()
+        const second = await app.jobs.enqueue('work', 'second', options)
+        assert.deepEqual([second.id, second.status], [id, 'duplicate'])
+      }
+    }
+  },
+  {
     name: 'a job that was cancelled gives its key back at once, with uniqueFor, too',
     async run (lab) {
       if (!lab.capabilities.unique) return appWithout(lab)

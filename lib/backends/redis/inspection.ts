@@ -60,12 +60,8 @@ export class Inspector {
 
   async remove (id: string): Promise<boolean> {
     const stored = storedId(id)
-    const { scripts } = this.#store
-    return this.#store.command(async (client) => {
-      if (await client.zrem(scripts.keys.failed!, stored) === 0) return false
-      await scripts.remove(stored, false)
-      return true
-    })
+    const { keys } = this.#store.scripts
+    return await this.#store.command((client) => run(client, 'jobsForget', [keys.failed!, this.#key(stored), keys.de!, keys.events!], [stored])) === 1
   }
 
   /** The job is taken as by a worker and completed: BullMQ does the rest. */

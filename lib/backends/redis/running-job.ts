@@ -106,7 +106,7 @@ export class RunningJob extends Job {
   #keepKey (token: string): void {
     const { uniqueFor, uniqueKey } = this.#record
     if (uniqueFor <= 0 || uniqueKey === undefined) return
-    this.#command('jobsKeepKey', [`${this.toKey(this.id!)}:lock`, `${this.toKey('de')}:${uniqueKey}`], [token, this.id!, Math.ceil(uniqueFor)])
+    this.#command('jobsKeepKey', [`${this.toKey(this.id!)}:lock`, `${this.toKey('de')}:${uniqueKey}`], [token, this.id!, Math.min(Math.ceil(uniqueFor), Number.MAX_SAFE_INTEGER)])
   }
 
   #retakeKey (): void {

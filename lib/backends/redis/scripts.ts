@@ -56,6 +56,15 @@ redis.call('LPUSH', KEYS[4], ARGV[1])
 redis.call('SET', KEYS[5] .. ':lock', ARGV[2], 'PX', ARGV[3])
 return 1`
 
+/** Forgets a dead letter and its unique key: 1, or 0 when there is none. Tools hear of it as of every job that was removed. */
+const forget = `
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+local uniqueKey = redis.call('HGET', KEYS[2], 'deid')
+if uniqueKey and redis.call('GET', KEYS[3] .. ':' .. uniqueKey) == ARGV[1] then redis.call('DEL', KEYS[3] .. ':' .. uniqueKey) end
+redis.call('DEL', KEYS[2], KEYS[2] .. ':logs')
+redis.call('XADD', KEYS[4], '*', 'event', 'removed', 'jobId', ARGV[1], 'prev', 'failed')
+return 1`
+
 /** Lets a unique key outlive its job, which is about to end: only whoever has the job's lock may. */
 const keepKey = `
 if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('GET', KEYS[2]) == ARGV[2] then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end`
@@ -72,6 +81,7 @@ const scripts = {
   jobsUnmark: unmark,
   jobsFind: find,
   jobsTakeBack: takeBack,
+  jobsForget: forget,
   jobsKeepKey: keepKey,
   jobsRetakeKey: retakeKey
 }

@@ -66,6 +66,8 @@ export class JobStore {
     const { keys } = this.scripts
     const [wait, prioritized, delayed, active, dead] = await this.command((client) => counts(
       client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!)
+        // A write that changes nothing: whoever asks wants to know whether Redis takes jobs, which a replica does not.
+        .persist(keys.meta!)
     ))
     // A retried dead letter may come in addition to a full queue; waiting jobs do not exceed the capacity.
     const ready = wait! + prioritized!

@@ -321,6 +321,9 @@ test('a dead letter is removed or retried once, whoever else tries', async (t, s
   const removed = await Promise.all([app, other, app, other].map((app) => app.jobs.deadLetters.remove('job-2')))
   t.equal(removed.filter(Boolean).length, 1)
   t.equal(await app.jobs.get('job-2'), undefined)
+  t.equal(await space.client.exists(`${space.prefix}:default:job-2`, `${space.prefix}:default:job-2:logs`), 0)
+  const [[, removal]] = await space.client.xrevrange(`${space.prefix}:default:events`, '+', '-', 'COUNT', 1) as [[string, string[]]]
+  t.same(removal, ['event', 'removed', 'jobId', 'job-2', 'prev', 'failed'], 'tools hear of it')
 })
 
 test('a full queue that drops what comes tells so, and knows duplicates', async (t, space) => {
