@@ -35,7 +35,6 @@ export class MemoryConsumer implements Consumer {
   }
 
   resume (): void {
-    if (this.#stopped !== undefined) return
     this.#paused = false
     this.#wake()
   }

@@ -69,7 +69,7 @@ export class RedisConsumer implements Consumer {
   }
 
   resume (): void {
-    if (this.#stopped === undefined) this.#worker.resume()
+    this.#worker.resume()
   }
 
   stop (): Promise<void> {

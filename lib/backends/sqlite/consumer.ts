@@ -43,7 +43,6 @@ export class SqliteConsumer implements Consumer {
   }
 
   resume (): void {
-    if (this.#stopped !== undefined) return
     this.#paused = false
     this.#wake()
   }
