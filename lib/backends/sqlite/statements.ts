@@ -11,7 +11,7 @@ const DELIVERY = 'seq, line, id, name, payload, attempt, enqueued_at, correlatio
 const HELD = `seq = ? AND place = ${ACTIVE} AND position = ?`
 
 /** Rows that one statement inserts: fewer calls into SQLite. */
-export const PLAIN_BATCH = 10
+export const PLAIN_BATCH = 20
 export const PLAIN_VALUES = 8
 
 function insertPlain (rows: number): string {
