@@ -8,12 +8,16 @@ interface Waiter {
   readonly delayed: boolean
   /** The only queue that matters, and of that what this process can see to; undefined: all queues, with all that they hold. */
   readonly drains: Queue | undefined
+  /** Monotonic milliseconds since when nothing was left of it but what others run, as it seems. */
+  othersRunSince: number | undefined
   readonly resolve: () => void
   readonly reject: (reason: unknown) => void
 }
 
 /** Milliseconds. */
 const RECHECK_INTERVAL = 50
+/** Milliseconds that a job may take to come here once its backend has given it to this process. */
+const ARRIVAL = 250
 
 /** Those who wait until nothing waits or runs. */
 export class Idle {
@@ -54,7 +58,7 @@ export class Idle {
   #wait (delayed: boolean, drains: Queue | undefined): Promise<void> {
     if (this.#released) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ delayed, drains, resolve, reject })
+      this.#waiters.push({ delayed, drains, othersRunSince: undefined, resolve, reject })
       this.#keepAlive.hold()
       this.check()
     })
@@ -91,7 +95,8 @@ export class Idle {
       if (answer.status === 'rejected') this.#fail(queue, answer.reason)
       else stats.set(queue, answer.value)
     }
-    return this.#waiters.filter((waiter) => Array.from(stats).every(([queue, found]) => !concerns(queue, waiter) || isQuiet(queue, found, waiter)))
+    const now = this.#clock.monotonic()
+    return this.#waiters.filter((waiter) => Array.from(stats).every(([queue, found]) => !concerns(queue, waiter) || isQuiet(queue, found, waiter, now)))
   }
 
   // A backend that cannot say how many jobs it holds.
@@ -112,8 +117,14 @@ function concerns (queue: Queue, { drains }: Waiter): boolean {
   return drains === undefined || drains === queue
 }
 
-function isQuiet ({ backend, worker }: Queue, { waiting, delayed, active }: QueueStats, waiter: Waiter): boolean {
+function isQuiet ({ backend, worker }: Queue, { waiting, delayed, active }: QueueStats, waiter: Waiter, now: number): boolean {
   if (waiter.drains === undefined) return waiting + active + (waiter.delayed ? delayed : 0) === 0
-  // Where processes share a queue, most of what is active may be others'.
-  return (worker.paused ? 0 : waiting) + (backend.capabilities.durable ? worker.inFlight : active) === 0
+  const mine = (worker.paused ? 0 : waiting) + (backend.capabilities.durable ? worker.inFlight : active)
+  if (mine > 0 || active === 0) {
+    waiter.othersRunSince = undefined
+    return mine === 0
+  }
+  // Where processes share a queue, most of what is active may be others'. It may also be on its way to this one.
+  waiter.othersRunSince ??= now
+  return now - waiter.othersRunSince >= ARRIVAL
 }

@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import backgroundJobs, { memory, type BackgroundJobsOptions, type JobContext } from '../lib/index.ts'
 import { Lifecycle, type LifecycleContext } from '../lib/lifecycle.ts'
+import type { Deliver, Delivery, Outcome } from '../types/backend.ts'
 import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { parseExposition, type Exposition } from './helpers/prometheus.ts'
@@ -380,14 +381,14 @@ t.test("a queue that is paused while mode 'drainQueued' drains it is not waited 
   t.match(await app.jobs.status(), { queueDepth: 1 })
 })
 
-t.test("mode 'drainQueued' does not wait for what other processes run", async (t) => {
+t.test("mode 'drainQueued' does not wait for what other processes run", { timeout: 20_000 }, async (t) => {
   const backend = memory()
   const { stats } = backend
   const durable = Object.assign(backend, {
     capabilities: { ...backend.capabilities, durable: true },
     stats: async (queue: string) => ({ ...await stats.call(backend, queue), active: 1 })
   })
-  const { app } = await observedApp(t, { backend: durable, queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
+  const { app, clock } = await observedApp(t, { backend: durable, queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
   const gate = deferred()
   let ran = 0
   app.jobs.define('slow', async () => { await gate.promise; ran++ })
@@ -398,8 +399,45 @@ t.test("mode 'drainQueued' does not wait for what other processes run", async (t
   const closing = app.close()
   t.equal(await now(closing), 'pending')
   gate.resolve()
+  for (let look = 0; look < 10; look++) await clock.advance(50)
   t.not(await now(closing), 'pending')
   t.equal(ran, 2)
+})
+
+t.test("mode 'drainQueued' runs what its backend has taken for it when the drain begins, though it takes its time to come", { timeout: 20_000 }, async (t) => {
+  const backend = memory()
+  const { consume } = backend
+  const arrival = deferred()
+  let stopped = false
+  const durable = Object.assign(backend, {
+    capabilities: { ...backend.capabilities, durable: true },
+    consume: (queue: string, options: { concurrency: number }, deliver: Deliver) => {
+      const consumer = consume.call(backend, queue, options, ((delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void) => {
+        arrival.promise.then(() => stopped ? settle(delivery, { type: 'released' }) : deliver(delivery, settle))
+      }) as unknown as Deliver)
+      const stop = consumer.stop.bind(consumer)
+      return Object.assign(consumer, {
+        stop: () => {
+          stopped = true
+          return stop()
+        }
+      })
+    }
+  })
+  const { app, clock } = await observedApp(t, { backend: durable, shutdown: { mode: 'drainQueued' } })
+  let ran = 0
+  app.jobs.define('work', async () => { ran++ })
+  await app.ready()
+  await app.jobs.enqueue('work', 1)
+  await turns()
+  const closing = app.close()
+  await turns()
+  await clock.advance(100)
+  t.equal(await now(closing), 'pending')
+  arrival.resolve()
+  for (let look = 0; look < 10; look++) await clock.advance(50)
+  t.not(await now(closing), 'pending')
+  t.equal(ran, 1)
 })
 
 t.test("mode 'drainQueued' runs what waits in one backend though another one is out of reach", async (t) => {

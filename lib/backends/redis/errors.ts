@@ -20,6 +20,8 @@ export function withoutCommand (thrown: unknown): Error {
 }
 
 /** Redis is there, and answers that it stores nothing for now: a replica, one that loads, is full or cannot reach its disk or replicas. */
-export function storesNothing (error: unknown): boolean {
-  return /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|OOM|BUSY)\b/.test(toError(error).message)
+export function storesNothing (thrown: unknown): boolean {
+  const { name, message } = toError(thrown)
+  // BullMQ's own errors have the job's id in their messages.
+  return name === 'ReplyError' && /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|OOM|BUSY)\b/.test(message)
 }

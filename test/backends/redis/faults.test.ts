@@ -251,6 +251,22 @@ t.test('the signal of a job aborts when its lease was lost, and what it comes to
   t.ok(lines.some(({ err }) => /lock/.test(err?.message)))
 })
 
+t.test('what a job comes to that lost its lease is not kept waiting, whatever its id is', async (t) => {
+  const space = await redisSpace(t)
+  if (space === undefined) return
+  const lease = 60_000
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease }), queues: { default: { concurrency: 1 } } })
+  const ran: unknown[] = []
+  app.jobs.define('work', async (payload) => {
+    if (ran.push(payload) === 1) await space.client.del(`${space.prefix}:default:order-BUSY:lock`)
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 1, { id: 'order-BUSY' })
+  await app.jobs.enqueue('work', 2)
+  await until(() => ran.length === 2, lease / 2)
+  t.same(ran, [1, 2])
+})
+
 t.test('the signal of a job aborts when its lease cannot be renewed for as long as it lasts', async (t) => {
   const server = await privateRedis(t)
   if (server === undefined) return
