@@ -96,33 +96,38 @@ export class JobStore {
   }
 
   async #addAll (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
-    try {
-      return await this.#addTogether(jobs, records)
-    } catch (error) {
-      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
-      // Redis has forgotten BullMQ's scripts, at which no transaction ends: what it stored all the same is known by its id.
-      this.#producer.defineScripts()
-      return await this.#addTogether(jobs, records)
+    const results: (EnqueueResult | undefined)[] = jobs.map(() => undefined)
+    while (results.includes(undefined)) {
+      if (!await this.#addRest(jobs, records, results)) return undefined
     }
+    return results as EnqueueResult[]
   }
 
-  async #addTogether (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
+  /** Adds the jobs that have no result; false when there is no room for them. */
+  async #addRest (jobs: readonly JobEnvelope[], records: readonly JobJson[], results: (EnqueueResult | undefined)[]): Promise<boolean> {
     const { keys } = this.scripts
-    const places = records.map(({ id }) => this.scripts.toKey(id))
+    const rest = [...results.keys()].filter((index) => results[index] === undefined)
+    const places = rest.map((index) => this.scripts.toKey(records[index]!.id))
     const transaction = this.#producer.bull.multi()
     run(transaction, 'jobsGuard', [keys.wait!, keys.prioritized!, keys.delayed!, ...places], [this.settings.capacity])
-    for (const [index, record] of records.entries()) {
+    for (const index of rest) {
+      const record = records[index]!
       if (jobs[index]!.options?.givenId) this.#claimId(transaction, record.id)
       this.scripts.addJobToTransaction(transaction, record, record.id)
     }
     run(transaction, 'jobsUnmark', places)
-    const replies = await answers(transaction)
-    if (replies.shift() === 1) return undefined
-    return jobs.map((job, index) => {
+    const replies = await answers(transaction, isForgotten)
+    if (replies.shift() === 1) return false
+    for (const index of rest) {
+      const job = jobs[index]!
       const known = job.options?.givenId === true && replies.shift() === 1
-      const held = String(replies.shift())
-      return known ? { id: jobId(held), status: 'duplicate' } : resultOf(job, records[index]!, held)
-    })
+      const held = replies.shift()
+      if (held instanceof Error) continue
+      results[index] = known ? { id: jobId(String(held)), status: 'duplicate' } : resultOf(job, records[index]!, String(held))
+    }
+    // At a script that Redis has forgotten no transaction ends: what it could not run is done again.
+    if (results.includes(undefined)) this.#producer.defineScripts()
+    return true
   }
 
   #claimId (transaction: object, id: string): void {
@@ -149,13 +154,17 @@ function resultOf (job: JobEnvelope, record: JobJson, held: string): EnqueueResu
 
 interface Transaction { exec (): Promise<[Error | null, unknown][] | null> }
 
-/** The replies of a transaction; throws the first error among them. */
-export async function answers (transaction: Transaction): Promise<unknown[]> {
+/** The replies of a transaction; throws the first error among them that is not `expected`. */
+export async function answers (transaction: Transaction, expected = (_error: Error) => false): Promise<unknown[]> {
   const replies = await transaction.exec()
   return replies!.map(([error, reply]) => {
-    if (error) throw error
-    return reply
+    if (error && !expected(error)) throw error
+    return error ?? reply
   })
+}
+
+function isForgotten ({ message }: Error): boolean {
+  return message.startsWith('NOSCRIPT')
 }
 
 async function counts (transaction: Transaction): Promise<number[]> {

@@ -323,3 +323,28 @@ t.test('scripts that Redis has forgotten are sent anew, in the same order', asyn
   }
   await enqueueAll('second')
 })
+
+t.test('several jobs of which Redis has forgotten some scripts are stored once, all of them', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const open = async () => {
+    const app = await buildApp(t, { backend: redis({ url: server.url }), queues: { default: { capacity: 3 } } })
+    app.jobs.define('work', async () => {})
+    await app.ready()
+    app.jobs.pause()
+    return app
+  }
+  const [app, other] = [await open(), await open()]
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const several = () => app.jobs.enqueueMany([
+    { job: 'work', payload: 1, id: 'plain' }, { job: 'work', payload: 2 }, { job: 'work', payload: 3, id: 'prior', priority: 5 }
+  ])
+  // So that its connection no longer sends the scripts themselves.
+  for (const { id } of await several()) await app.jobs.cancel(id)
+  await client.script('FLUSH')
+  const { id } = await other.jobs.enqueue('work', 'brings one of them back')
+  await app.jobs.cancel(id)
+  t.same((await several()).map(({ status }) => status), ['enqueued', 'enqueued', 'enqueued'])
+  t.match((await app.jobs.status()).queues, { default: { queueDepth: 3, delayed: 0 } })
+})
