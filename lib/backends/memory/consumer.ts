@@ -16,7 +16,7 @@ export class MemoryConsumer implements Consumer {
   readonly #concurrency: number
   #idle: number
   #paused = false
-  #stopped: { promise: Promise<void>, resolve: () => void } | undefined
+  #onStopped: (() => void) | undefined
   #waking = false
   #streak = 0
 
@@ -41,13 +41,10 @@ export class MemoryConsumer implements Consumer {
 
   stop (): Promise<void> {
     this.#paused = true
-    if (this.#stopped === undefined) {
-      let resolve!: () => void
-      const promise = new Promise<void>((_resolve) => { resolve = _resolve })
-      this.#stopped = { promise, resolve }
+    return new Promise((resolve) => {
+      this.#onStopped = resolve
       this.#checkStopped()
-    }
-    return this.#stopped.promise
+    })
   }
 
   // Not at once: the turn of the event loop that enqueued, a request's, ends before a handler begins.
@@ -83,6 +80,6 @@ export class MemoryConsumer implements Consumer {
   }
 
   #checkStopped (): void {
-    if (this.#idle === this.#concurrency) this.#stopped?.resolve()
+    if (this.#idle === this.#concurrency) this.#onStopped?.()
   }
 }

@@ -19,7 +19,7 @@ export class SqliteConsumer implements Consumer {
   /** Those whose outcome is to be stored. */
   #ended: SqliteDelivery[] = []
   #reports = new Set<SqliteDelivery>()
-  #stopped: { promise: Promise<void>, resolve: () => void } | undefined
+  #onStopped: (() => void) | undefined
 
   constructor (queue: SqliteQueue, concurrency: number, deliver: Deliver, wake: () => void) {
     this.queue = queue
@@ -49,13 +49,10 @@ export class SqliteConsumer implements Consumer {
 
   stop (): Promise<void> {
     this.#paused = true
-    if (this.#stopped === undefined) {
-      let resolve!: () => void
-      const promise = new Promise<void>((_resolve) => { resolve = _resolve })
-      this.#stopped = { promise, resolve }
+    return new Promise((resolve) => {
+      this.#onStopped = resolve
       this.#checkStopped()
-    }
-    return this.#stopped.promise
+    })
   }
 
   /** Stores what has come to pass. What another worker was given is nobody's business here. */
@@ -103,6 +100,6 @@ export class SqliteConsumer implements Consumer {
   }
 
   #checkStopped (): void {
-    if (this.#free === this.#concurrency && this.#ended.length === 0) this.#stopped?.resolve()
+    if (this.#free === this.#concurrency && this.#ended.length === 0) this.#onStopped?.()
   }
 }
