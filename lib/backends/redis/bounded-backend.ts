@@ -27,6 +27,8 @@ export class BoundedBackend extends RedisQueueBackend {
 
   #add (place: Place, original: string, args: unknown[], keys: KeysMap): Promise<string | number> {
     const script = this.adding.get(original)!
-    return place.runCommand(script.name, [...shorten(args, script, keys['']!), this.capacity]) as Promise<string | number>
+    const short = shorten(args, script, keys['']!)
+    short.push(this.capacity)
+    return place.runCommand(script.name, short) as Promise<string | number>
   }
 }
