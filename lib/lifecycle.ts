@@ -104,7 +104,7 @@ export class Lifecycle {
       if (await Promise.race([stopped, budget.past(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
     }
     for (const queue of queues) this.#countDiscarded(queue)
-    const closed = Promise.all([...backends].map((backend) => closeBackend(backend, log)))
+    const closed = closeBackends(backends, log)
     if (await Promise.race([closed, budget.past(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
     budget.end()
     this.#state = 'stopped'
@@ -158,7 +158,11 @@ export class Lifecycle {
 }
 
 /** Never rejects. */
-export async function closeBackend (backend: Backend, log: FastifyBaseLogger): Promise<void> {
+export async function closeBackends (backends: Iterable<Backend>, log: FastifyBaseLogger): Promise<void> {
+  await Promise.all(Array.from(backends, (backend) => closeBackend(backend, log)))
+}
+
+async function closeBackend (backend: Backend, log: FastifyBaseLogger): Promise<void> {
   try {
     await backend.close()
   } catch (err) {

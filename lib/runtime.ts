@@ -9,7 +9,7 @@ import { BackendUnavailableError, isOwnError, kindOf, UnknownQueueError } from '
 import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
-import { closeBackend, Lifecycle } from './lifecycle.ts'
+import { closeBackends, Lifecycle } from './lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
@@ -37,6 +37,7 @@ export class Runtime {
   readonly idle: Idle
   readonly inspection: Inspection
   metrics: Jobs['metrics']
+  readonly #backends: ReadonlySet<Backend>
   readonly #byName: ReadonlyMap<string, Queue>
   readonly log: FastifyBaseLogger
 
@@ -44,6 +45,7 @@ export class Runtime {
     this.clock = options.clock
     this.log = instance.log
     this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!))
+    this.#backends = new Set(options.backends.values())
     this.#byName = new Map(this.queues.map((queue) => [queue.name, queue]))
     this.hooks = new Hooks(instance)
     const compiler = new PayloadCompiler(options.ajv)
@@ -64,7 +66,7 @@ export class Runtime {
       registry: this.registry,
       services: this.services,
       scheduler: this.scheduler,
-      backends: new Set(options.backends.values()),
+      backends: this.#backends,
       shutdown: options.shutdown,
       clock: options.clock,
       log: instance.log,
@@ -137,13 +139,13 @@ export class Runtime {
     const failed = openings.find(({ status }) => status === 'rejected') as PromiseRejectedResult | undefined
     if (failed === undefined) return
     // The app does not start, so no hook of it would close them.
-    await this.closeBackends(opened)
+    await closeBackends(opened, this.log)
     throw failed.reason
   }
 
   /** For an app that does not start; one that has started closes them at the end of its drain. */
-  async closeBackends (backends: Iterable<Backend> = new Set(this.queues.map(({ backend }) => backend))): Promise<void> {
-    await Promise.all(Array.from(backends, (backend) => closeBackend(backend, this.log)))
+  closeBackends (): Promise<void> {
+    return closeBackends(this.#backends, this.log)
   }
 
   #onDrop (queue: string, envelope: JobEnvelope): void {
