@@ -31,6 +31,19 @@ export const ServiceStoppedError = jobsError('FST_JOBS_STOPPING', "The app is st
 export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
 export const StalledError = jobsError('FST_JOBS_STALLED',
   "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look for what kills or blocks the process, or raise maxStalls", 500)
+const UniqueKeyTaken = jobsError('FST_JOBS_UNIQUE_KEY_TAKEN',
+  "Dead letter '%s' was not retried: job '%s' has its unique key by now; wait until that job has ended, cancel it, or remove the dead letter", 409)
+
+/** `heldBy`: the id of the job that has the key. */
+export class UniqueKeyTakenError extends UniqueKeyTaken {
+  readonly heldBy: string
+
+  constructor (id: string, heldBy: string) {
+    super(id, heldBy)
+    this.heldBy = heldBy
+  }
+}
+
 export const AttemptOverError = jobsError('FST_JOBS_ATTEMPT_OVER',
   "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)
 export const OutboxUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',

@@ -1,7 +1,7 @@
 import type { Backend } from '../types/backend.ts'
 import type { DeadLetter, JobView } from '../types/job.ts'
 import type { JobsStatus, QueueStatus } from '../types/jobs.ts'
-import { NotSupportedError, stoppingError } from './errors.ts'
+import { NotSupportedError, stoppingError, UniqueKeyTakenError } from './errors.ts'
 import type { Queue } from './queue.ts'
 import type { Runtime } from './runtime.ts'
 
@@ -52,7 +52,9 @@ export class Inspection {
 
   async retry (id: string): Promise<boolean> {
     if (!this.#runtime.lifecycle.accepts) throw stoppingError(id)
-    return await this.#first(async (backend) => await backend.retry(id) || undefined) === true
+    const answer = await this.#first(async (backend) => await backend.retry(id) || undefined)
+    if (typeof answer === 'object') throw new UniqueKeyTakenError(id, answer.heldBy)
+    return answer === true
   }
 
   async remove (id: string): Promise<boolean> {

@@ -69,6 +69,8 @@ export interface QueueStats {
   readonly delayed: number
   readonly active: number
   readonly dead: number
+  /** Somebody paused the queue in the store, for all processes: another tool, say. */
+  readonly paused?: boolean
 }
 
 /** What a delivery came to. */
@@ -78,8 +80,11 @@ export type Outcome =
   | { readonly type: 'retry', readonly runAt: number, readonly error: SerializedError }
   | { readonly type: 'dead', readonly error: SerializedError }
   | { readonly type: 'cancelled' }
-  /** Not finished, attempt not consumed: someone else may take it at once. */
-  | { readonly type: 'released' }
+  /**
+   * Not finished; the attempt does not count, nor does a stall. Another process may take the job at once, or at `runAt` (milliseconds since
+   * the epoch). Either way `Delivery.dueAt` stays the time at which the attempt first fell due.
+   */
+  | { readonly type: 'released', readonly runAt?: number }
 
 /** One handing-over of an envelope to a worker. */
 export interface Delivery {
@@ -113,6 +118,9 @@ export interface Consumer {
   stop (): Promise<void>
 }
 
+/** True: the dead letter will run again. False: there is none of that id. An object: another job has its unique key. */
+export type RetryAnswer = boolean | { readonly heldBy: string }
+
 /** Where a queue's jobs live. An adapter translates; it decides nothing. */
 export interface Backend {
   readonly name: string
@@ -138,8 +146,8 @@ export interface Backend {
   find? (id: string): JobView | undefined | Promise<JobView | undefined>
   /** Dead letters, the oldest first. */
   listDead? (queue: string, options: { limit: number }): readonly DeadLetter[] | Promise<readonly DeadLetter[]>
-  /** Runs a dead letter again, from its first attempt; false when there is none of that id. */
-  retry? (id: string): boolean | Promise<boolean>
+  /** Runs a dead letter again, from its first attempt. */
+  retry? (id: string): RetryAnswer | Promise<RetryAnswer>
   /** Forgets a dead letter; false when there is none of that id. */
   remove? (id: string): boolean | Promise<boolean>
   /** Takes back a job that waits; false when it does not wait (any more). */

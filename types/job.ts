@@ -69,7 +69,15 @@ export interface EnvelopeOptions {
   readonly uniqueKey?: string
   readonly uniqueFor?: number
   readonly attempts?: number
+  /** The version of the definition that enqueued the job. Absent: 1. */
+  readonly version?: number
   readonly schedule?: ScheduledTick
+  /**
+   * Under this key the queue remembers for good the latest tick (`schedule.at`) that was enqueued, and its job's id. A job of that tick is a
+   * duplicate of that job. So is a job whose tick is earlier by more than `uniqueFor`: its own unique key may have been forgotten by now. A
+   * remembered tick more than a minute in the future does not count and is replaced: only a wrong clock puts it there.
+   */
+  readonly tickKey?: string
   /** The inline function of a delegate job; never leaves the process. */
   delegate?: (...args: never[]) => unknown
 }

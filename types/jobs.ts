@@ -133,7 +133,10 @@ export interface JobsStatus {
 export interface DeadLetters {
   /** The oldest first. `limit`: default 100. */
   list (options?: { queue?: string, limit?: number }): Promise<DeadLetter[]>
-  /** Runs a dead letter again, from its first attempt. False when there is none of that id. */
+  /**
+   * Runs a dead letter again, from its first attempt. False when there is none of that id. Rejects with FST_JOBS_UNIQUE_KEY_TAKEN
+   * (409, `heldBy`: the other job's id) while another job has its unique key.
+   */
   retry (id: string): Promise<boolean>
   remove (id: string): Promise<boolean>
 }

@@ -99,7 +99,7 @@ export const deadLetterCases: readonly Case[] = [
     }
   },
   {
-    name: 'a dead letter whose unique key another job has by now is not retried',
+    name: 'a dead letter whose unique key another job has by now is not retried, and the answer names that job',
     async run (lab) {
       const { app, begun, succeed } = await failing(lab)
       if (!lab.capabilities.inspect) return refused(app.jobs.deadLetters.retry('one'), NOT_SUPPORTED)
@@ -109,7 +109,7 @@ export const deadLetterCases: readonly Case[] = [
       app.jobs.pause()
       const second = await app.jobs.enqueue('fail', 'second', { uniqueKey: 'key' })
       assert.equal(second.status, 'enqueued')
-      assert.equal(await app.jobs.deadLetters.retry(first.id), false)
+      await assert.rejects(app.jobs.deadLetters.retry(first.id), { code: 'FST_JOBS_UNIQUE_KEY_TAKEN', statusCode: 409, heldBy: second.id })
       succeed()
       app.jobs.resume()
       await until('the second one has succeeded', async () => (await app.jobs.get(second.id))?.state === 'succeeded')

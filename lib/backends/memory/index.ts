@@ -1,4 +1,4 @@
-import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { decodePayload, encodePayload, logFields } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
@@ -93,7 +93,7 @@ class MemoryBackend implements Backend {
     return letters
   }
 
-  retry (id: string): boolean {
+  retry (id: string): RetryAnswer {
     const record = this.#records.find(id)
     return record !== undefined && record.queue.retry(record)
   }

@@ -1,4 +1,4 @@
-import type { Clock, EnqueueResult, Outcome, QueueSettings, QueueStats } from '../../../types/backend.ts'
+import type { Clock, EnqueueResult, Outcome, QueueSettings, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { JobEnvelope, JobState } from '../../../types/job.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
 import { TimerHeap } from '../../timer-heap.ts'
@@ -110,13 +110,22 @@ export class MemoryQueue {
         break
       case 'retry':
         record.envelope.attempt++
-        ;(record.rare ??= {}).error = outcome.error
+        record.rare = { ...record.rare, error: outcome.error, dueAt: undefined }
         this.#delay(record, outcome.runAt, now)
         break
       case 'released':
         record.released()
-        this.#ready.unshiftReturned(record)
-        this.onReady()
+        this.#release(record, outcome.runAt, now)
+    }
+  }
+
+  #release (record: MemoryRecord, runAt: number | undefined, now: number): void {
+    if (runAt !== undefined && runAt > now) {
+      (record.rare ??= {}).dueAt = record.dueAt
+      this.#delay(record, runAt, now)
+    } else {
+      this.#ready.unshiftReturned(record)
+      this.onReady()
     }
   }
 
@@ -134,9 +143,10 @@ export class MemoryQueue {
   }
 
   /** Runs a dead letter again; it was admitted once, so it is not refused for lack of room. */
-  retry (record: MemoryRecord): boolean {
+  retry (record: MemoryRecord): RetryAnswer {
     if (record.state !== 'dead') return false
-    if (!this.#keys.retake(record)) return false
+    const holder = this.#keys.retake(record)
+    if (holder !== undefined) return { heldBy: holder.envelope.id }
     this.#ended.dead.remove(record)
     record.revived(this.#room > 0, this.#context.clock.now())
     this.#makeReady(record)

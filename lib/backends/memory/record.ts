@@ -26,6 +26,8 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
     timer?: Timer<MemoryRecord>
     expiry?: Timer<MemoryRecord>
     runAt?: number
+    /** When the attempt first fell due, of a job that was handed back with a delay. */
+    dueAt?: number
     progress?: number
     error?: SerializedError
     /** The payload as JSON, while a handler may be changing the object. */
@@ -57,7 +59,7 @@ export class MemoryRecord implements Delivery, Linked<MemoryRecord> {
 
   /** Milliseconds since the epoch, as every time here. */
   get dueAt (): number {
-    return this.rare?.runAt ?? this.envelope.options?.runAt ?? this.envelope.enqueuedAt
+    return this.rare?.dueAt ?? this.rare?.runAt ?? this.envelope.options?.runAt ?? this.envelope.enqueuedAt
   }
 
   get startedAt (): number | undefined {

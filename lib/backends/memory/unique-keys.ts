@@ -20,13 +20,13 @@ export class UniqueKeys {
     if (key !== undefined) this.#holders.set(key, record)
   }
 
-  /** For a job that runs again; false while another job has its key. */
-  retake (record: MemoryRecord): boolean {
+  /** For a job that runs again. Returns the other job that has its key by now, if there is one. */
+  retake (record: MemoryRecord): MemoryRecord | undefined {
     const holder = this.holder(record.envelope.options?.uniqueKey)
-    if (holder !== undefined && holder !== record) return false
+    if (holder !== undefined && holder !== record) return holder
     this.take(record)
     if (record.rare?.expiry !== undefined) this.#expiry.remove(record.rare.expiry)
-    return true
+    return undefined
   }
 
   /** The job has ended. One that never ran gives its key back at once. */

@@ -338,7 +338,7 @@ t.test('a dead letter cannot be retried while another job has its unique key', a
   const dead = await add('bad', { uniqueKey: 'k' })
   await run()
   const other = await add('fine', { uniqueKey: 'k' })
-  t.equal(await app.jobs.deadLetters.retry(dead.id), false)
+  await t.rejects(app.jobs.deadLetters.retry(dead.id), { code: 'FST_JOBS_UNIQUE_KEY_TAKEN', statusCode: 409 })
   await app.jobs.cancel(other.id)
   t.equal(await app.jobs.deadLetters.retry(dead.id), true)
   t.match(await add('again', { uniqueKey: 'k' }), { id: dead.id, status: 'duplicate' })
