@@ -4,6 +4,7 @@ import type { JobEnvelope } from '../types/job.ts'
 import { InvalidOptionsError, kindOf } from './errors.ts'
 import { logFields, maxAttempts } from './envelope.ts'
 import { logError } from './log-error.ts'
+import type { NeutralContext } from './neutral-context.ts'
 import type { Definition } from './registry.ts'
 
 const NAMES = ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter', 'onDrop'] as const
@@ -18,6 +19,7 @@ const NONE: never[] = []
  */
 export class Hooks {
   readonly #instance: FastifyInstance
+  readonly #context: NeutralContext
   readonly #hooks: { [Name in HookName]: JobHooks[Name][] } = {
     onEnqueue: [], onStart: [], onSuccess: [], onRetry: [], onDeadLetter: [], onDrop: []
   }
@@ -25,8 +27,9 @@ export class Hooks {
   #running = 0
   #onSettled: (() => void)[] = []
 
-  constructor (instance: FastifyInstance) {
+  constructor (instance: FastifyInstance, context: NeutralContext) {
     this.#instance = instance
+    this.#context = context
   }
 
   /** Tellings that have not settled. */
@@ -54,11 +57,13 @@ export class Hooks {
     const hooks = this.#hooks[name]
     const job: HookJob = { ...jobInfo(envelope, definition), payload: envelope.payload }
     this.#running++
-    setImmediate(async () => {
-      await Promise.all(hooks.map((hook) => this.#call(name, hook, job, rest)))
-      this.#running--
-      if (this.#running === 0) for (const resolve of this.#onSettled.splice(0)) resolve()
-    })
+    setImmediate(() => this.#context.run(this.#callAll, this, name, hooks, job, rest))
+  }
+
+  async #callAll (name: HookName, hooks: readonly JobHooks[HookName][], job: HookJob, rest: readonly unknown[]): Promise<void> {
+    await Promise.all(hooks.map((hook) => this.#call(name, hook, job, rest)))
+    this.#running--
+    if (this.#running === 0) for (const resolve of this.#onSettled.splice(0)) resolve()
   }
 
   async #call (name: HookName, hook: JobHooks[HookName], job: HookJob, rest: readonly unknown[]): Promise<void> {

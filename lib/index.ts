@@ -49,22 +49,22 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
 }
 
 function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
-  const { lifecycle, services } = runtime
+  const { context, lifecycle, services } = runtime
   const retryAfter = new RetryAfterWhileClosing(instance)
   instance.addHook('onReady', async () => {
-    await lifecycle.start()
+    await context.run(lifecycle.start, lifecycle)
     // Whoever waits for the app to be ready is not kept waiting by a loop; an app that does not get ready runs none.
-    rootOf(instance).ready().then(() => services.run(), () => {})
+    rootOf(instance).ready().then(() => context.run(services.run, services), () => {})
   })
   instance.addHook('preClose', async () => {
-    lifecycle.stop()
+    context.run(lifecycle.stop, lifecycle)
     retryAfter.begin()
     // avvio's own method: what is pushed now runs before every plugin's onClose, so handlers still have their database.
-    ;(instance as unknown as { onClose (drain: () => Promise<void>): void }).onClose(() => lifecycle.drain())
+    ;(instance as unknown as { onClose (drain: () => Promise<void>): void }).onClose(() => context.run(lifecycle.drain, lifecycle))
   })
   // Another plugin's failing preClose skips ours.
   instance.addHook('onClose', async () => {
-    await lifecycle.drain().finally(() => retryAfter.end())
+    await context.run(lifecycle.drain, lifecycle).finally(() => retryAfter.end())
   })
 }
 

@@ -10,6 +10,7 @@ import { Hooks } from './hooks.ts'
 import { Idle } from './idle.ts'
 import { Inspection } from './inspection.ts'
 import { closeBackends, Lifecycle } from './lifecycle.ts'
+import { NeutralContext } from './neutral-context.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Definition, Registry } from './registry.ts'
@@ -26,6 +27,7 @@ function openingError (error: unknown, backend: Backend, queues: readonly QueueS
 
 /** One app's background work: everything that one registration of the plugin owns. */
 export class Runtime {
+  readonly context = new NeutralContext()
   readonly clock: Clock
   readonly queues: readonly Queue[]
   readonly registry: Registry
@@ -42,23 +44,23 @@ export class Runtime {
   readonly log: FastifyBaseLogger
 
   constructor (instance: FastifyInstance, options: ResolvedOptions) {
-    this.clock = options.clock
+    const clock = this.clock = this.context.clock(options.clock)
     this.log = instance.log
     this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!))
     this.#backends = new Set(options.backends.values())
     this.#byName = new Map(this.queues.map((queue) => [queue.name, queue]))
-    this.hooks = new Hooks(instance)
+    this.hooks = new Hooks(instance, this.context)
     const compiler = new PayloadCompiler(options.ajv)
     this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
-    this.idle = new Idle(options.clock, () => this.queues)
+    this.idle = new Idle(clock, () => this.queues)
     this.inspection = new Inspection(this)
-    this.scheduler = new Scheduler(options.clock, instance.log)
+    this.scheduler = new Scheduler(clock, instance.log)
     const createScope = (): AwilixContainer => instance.diContainer.createScope()
     this.services = new Services({
-      clock: options.clock,
+      clock,
       log: instance.log,
       createScope,
-      sleepers: new TimerHeap(options.clock, (wake) => wake()),
+      sleepers: new TimerHeap(clock, (wake) => wake()),
       closeApp: () => { instance.close().catch(() => {}) }
     })
     this.lifecycle = new Lifecycle({
@@ -68,7 +70,7 @@ export class Runtime {
       scheduler: this.scheduler,
       backends: this.#backends,
       shutdown: options.shutdown,
-      clock: options.clock,
+      clock,
       log: instance.log,
       hooks: this.hooks,
       idle: this.idle
@@ -77,7 +79,8 @@ export class Runtime {
     for (const queue of this.queues) {
       queue.delegates = new Definition('delegate', queue, options.retry, {}, undefined, instance, compiler)
       queue.worker = new Worker(queue, {
-        clock: options.clock,
+        clock,
+        context: this.context,
         hooks: this.hooks,
         log: instance.log,
         registry: this.registry,

@@ -7,12 +7,14 @@ import { logFields } from './envelope.ts'
 import { serializeError, StalledError, UnknownJobError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
+import type { NeutralContext } from './neutral-context.ts'
 import type { Queue } from './queue.ts'
 import type { Definition, Registry } from './registry.ts'
 import { TimerHeap } from './timer-heap.ts'
 
 export interface WorkerContext {
   readonly clock: Clock
+  readonly context: NeutralContext
   readonly hooks: Hooks
   readonly log: FastifyBaseLogger
   readonly registry: Registry
@@ -34,6 +36,7 @@ export class Worker implements AttemptHost {
   readonly createScope: () => AwilixContainer
   readonly onTickSuccess: (tick: ScheduledTick) => void
   readonly #queue: Queue
+  readonly #context: NeutralContext
   readonly #registry: Registry
   readonly #onQuiet: () => void
   readonly #attempts = new LinkedList<Attempt>()
@@ -49,6 +52,7 @@ export class Worker implements AttemptHost {
 
   constructor (queue: Queue, context: WorkerContext) {
     this.#queue = queue
+    this.#context = context.context
     this.clock = context.clock
     this.hooks = context.hooks
     this.log = context.log
@@ -115,7 +119,7 @@ export class Worker implements AttemptHost {
   cancel (id: string): boolean {
     for (const attempt of this.#attempts) {
       // One that lost its lease may still be here while the job runs anew.
-      if (attempt.id === id && attempt.interrupt('cancelled')) return true
+      if (attempt.id === id && this.#context.run(attempt.interrupt, attempt, 'cancelled')) return true
     }
     return false
   }
@@ -134,8 +138,8 @@ export class Worker implements AttemptHost {
   }
 
   readonly #deliver = ((delivery: Delivery, settle?: Settle): Promise<Outcome> | void => {
-    if (settle !== undefined) return this.#attempt(delivery, settle)
-    return new Promise((resolve) => this.#attempt(delivery, (_delivery, outcome) => resolve(outcome)))
+    if (settle !== undefined) return this.#context.run(this.#attempt, this, delivery, settle)
+    return new Promise((resolve) => this.#context.run(this.#attempt, this, delivery, (_delivery, outcome) => resolve(outcome)))
   }) as Deliver
 
   #attempt (delivery: Delivery, settle: Settle): void {
@@ -157,11 +161,13 @@ export class Worker implements AttemptHost {
   #watchLease (lease: AbortSignal): void {
     if (this.#leases.has(lease)) return
     this.#leases.add(lease)
-    lease.addEventListener('abort', () => {
-      for (const attempt of this.#attempts) {
-        if (attempt.lease === lease) attempt.interrupt('leaseLost')
-      }
-    }, { once: true })
+    lease.addEventListener('abort', () => this.#context.run(this.#loseLease, this, lease), { once: true })
+  }
+
+  #loseLease (lease: AbortSignal): void {
+    for (const attempt of this.#attempts) {
+      if (attempt.lease === lease) attempt.interrupt('leaseLost')
+    }
   }
 
   // A person has to look: only another version of the app, or of what it runs on, can do something about it.

@@ -1,5 +1,6 @@
 import { capacity } from './capacity.ts'
 import type { Case } from './case.ts'
+import { context } from './context.ts'
 import { deadLetterCases } from './dead-letters.ts'
 import { enqueue } from './enqueue.ts'
 import { inspection } from './inspection.ts'
@@ -19,7 +20,7 @@ import { unique } from './unique.ts'
 
 /** Everything that a backend promises, a sentence a case. */
 export const cases: readonly Case[] = [
-  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...shutdown, ...opening, ...outages,
+  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...context, ...shutdown, ...opening, ...outages,
   ...schedules, ...processes, ...stalls
 ]
 
