@@ -1,6 +1,7 @@
 import { parse } from 'secure-json-parse'
 import type { JobEnvelope, JobInfo } from '../types/job.ts'
-import { InvalidPayloadError, PayloadTooLargeError, toError } from './errors.ts'
+import { InvalidPayloadError, PayloadTooLargeError } from './errors.ts'
+import { toError } from './serialize-error.ts'
 
 // As JSON.stringify writes them; before the last backslash, pairs are backslashes of the string itself.
 const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/

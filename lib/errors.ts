@@ -1,5 +1,4 @@
 import createError, { type FastifyErrorConstructor } from '@fastify/error'
-import type { SerializedError } from '../types/job.ts'
 
 type JobsErrorConstructor = FastifyErrorConstructor<{ code: string, statusCode: number }>
 
@@ -98,31 +97,6 @@ export function isNonRetryable (error: unknown): boolean {
     // A getter or a proxy of the thrown object failed: nothing marks it.
   }
   return false
-}
-
-/** What was thrown, as an Error: handlers can throw anything. */
-export function toError (thrown: unknown): Error {
-  let text: string
-  try {
-    if (thrown instanceof Error) return thrown
-    text = typeof thrown === 'string' ? thrown : `${kindOf(thrown)} was thrown: ${String(thrown)}`
-  } catch {
-    text = `${typeof thrown} was thrown`
-  }
-  return new Error(text, { cause: thrown })
-}
-
-export function serializeError (error: Error & { code?: unknown }): SerializedError {
-  try {
-    return {
-      name: String(error.name),
-      message: String(error.message),
-      ...(typeof error.code === 'string' && { code: error.code }),
-      ...(typeof error.stack === 'string' && { stack: error.stack })
-    }
-  } catch {
-    return { name: 'Error', message: 'The error cannot be read: one of its properties throws' }
-  }
 }
 
 /** A value for a message: numbers and booleans as they are, of everything else only the kind. */

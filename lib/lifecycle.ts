@@ -6,6 +6,7 @@ import { Budget } from './budget.ts'
 import { stoppingError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import type { Idle } from './idle.ts'
+import { logError } from './log-error.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
 import type { Scheduler } from './schedules/scheduler.ts'
@@ -137,7 +138,7 @@ export class Lifecycle {
       try {
         await idle.waitToDrain(queue)
       } catch (err) {
-        log.error({ err, queue: queue.name }, 'a backend cannot say what waits')
+        logError(log, 'error', err, { queue: queue.name }, 'a backend cannot say what waits')
       }
     }))
   }
@@ -151,7 +152,7 @@ export class Lifecycle {
         left.set(envelope.name, (left.get(envelope.name) ?? 0) + 1)
       }
     } catch (err) {
-      log.error({ err, queue: queue.name }, 'the backend cannot say which jobs end with this process')
+      logError(log, 'error', err, { queue: queue.name }, 'the backend cannot say which jobs end with this process')
     }
     if (left.size > 0) log.warn({ queue: queue.name, jobs: Object.fromEntries(left) }, 'jobs that were never finished are discarded with this process')
   }
@@ -166,6 +167,6 @@ async function closeBackend (backend: Backend, log: FastifyBaseLogger): Promise<
   try {
     await backend.close()
   } catch (err) {
-    log.error({ err, backend: backend.name }, 'the backend failed to close')
+    logError(log, 'error', err, { backend: backend.name }, 'the backend failed to close')
   }
 }

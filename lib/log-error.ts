@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { serializeError, toError } from './errors.ts'
+import { loggableError, serializeError, toError } from './serialize-error.ts'
 
-/** Logs what users' code threw. Reading that may throw again, and must cost a log line some detail, not a worker its slot. */
+/** Logs what was thrown, with long texts cut. Reading what users' code threw may throw again: that costs the log line some detail. */
 export function logError (log: FastifyBaseLogger, level: 'warn' | 'error', thrown: unknown, fields: object, message: string): void {
   try {
-    log[level]({ ...fields, err: thrown }, message)
+    log[level]({ ...fields, err: loggableError(thrown) }, message)
   } catch {
     logPlainly(log, level, thrown, fields, message)
   }

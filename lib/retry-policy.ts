@@ -1,6 +1,7 @@
 import type { Outcome } from '../types/backend.ts'
 import type { BackoffFunction, BackoffOptions, RetryOptions } from '../types/options.ts'
-import { describe, isNonRetryable, serializeError } from './errors.ts'
+import { describe, isNonRetryable } from './errors.ts'
+import { serializeError } from './serialize-error.ts'
 import { object } from './validation.ts'
 
 const milliseconds = { type: 'number', minimum: 0 }

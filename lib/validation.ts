@@ -1,7 +1,8 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { AjvOptions } from '../types/options.ts'
-import { describe, InvalidOptionsError, kindOf, toError } from './errors.ts'
+import { describe, InvalidOptionsError, kindOf } from './errors.ts'
+import { toError } from './serialize-error.ts'
 
 // ajv-formats is CommonJS: its types and its runtime disagree about where the default export is.
 const withFormats = addFormats as unknown as (ajv: Ajv) => Ajv

@@ -4,9 +4,11 @@ import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backe
 import type { ScheduledTick } from '../types/job.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
 import { logFields } from './envelope.ts'
-import { serializeError, StalledError, UnknownJobError } from './errors.ts'
+import { StalledError, UnknownJobError } from './errors.ts'
+import { serializeError } from './serialize-error.ts'
 import type { Hooks } from './hooks.ts'
 import { LinkedList } from './linked-list.ts'
+import { logError } from './log-error.ts'
 import type { NeutralContext } from './neutral-context.ts'
 import type { Queue } from './queue.ts'
 import type { Definition, Registry } from './registry.ts'
@@ -108,7 +110,7 @@ export class Worker implements AttemptHost {
     try {
       await this.#consumer?.stop()
     } catch (err) {
-      this.log.error({ err, queue: this.#queue.name }, 'the backend failed to stop its consumer')
+      logError(this.log, 'error', err, { queue: this.#queue.name }, 'the backend failed to stop its consumer')
     }
   }
 
@@ -172,7 +174,7 @@ export class Worker implements AttemptHost {
 
   // A person has to look: only another version of the app, or of what it runs on, can do something about it.
   #refuse ({ envelope }: Delivery, definition: Definition | undefined, error: Error): Outcome {
-    this.log.error({ ...logFields(envelope, this.#queue.name), err: error }, 'the job is a dead letter now')
+    logError(this.log, 'error', error, logFields(envelope, this.#queue.name), 'the job is a dead letter now')
     if (definition !== undefined) {
       definition.counters.deadLettered++
       this.hooks.tell('onDeadLetter', definition, envelope, [error])

@@ -40,6 +40,17 @@ t.test('an error that cannot be read fails its job only, and is logged as far as
   t.same(lines.map(({ jobId }) => jobId), jobs.map(({ id }) => id))
 })
 
+t.test('a long error is logged cut, with its class and its cause', async (t) => {
+  const lines: any[] = []
+  const app = await buildApp(t, {}, logTo(lines))
+  app.jobs.define('long', { attempts: 1 }, async () => { throw new RangeError('x'.repeat(20 * 1024 * 1024), { cause: new Error('the reason') }) })
+  await app.ready()
+  await app.jobs.enqueue('long', null)
+  await app.jobs.idle()
+  t.match(lines, [{ err: { type: 'RangeError', message: /^x+… \[cut: 20971520 bytes\]: the reason$/ } }])
+  t.ok(JSON.stringify(lines).length < 64 * 1024)
+})
+
 t.test('a handler that a timeout has left behind gets a signal that says why, and no scope', async (t) => {
   const clock = new ManualClock()
   const app = await buildApp(t, { clock })

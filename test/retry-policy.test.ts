@@ -1,7 +1,7 @@
 import t from 'tap'
 import { NonRetryableError, type BackoffFunction, type BackoffOptions } from '../lib/index.ts'
 import { outcomeOf, resolveRetryPolicy } from '../lib/retry-policy.ts'
-import { toError } from '../lib/errors.ts'
+import { toError } from '../lib/serialize-error.ts'
 
 function decide (thrown: unknown, { attempt = 1, backoff, retryable }: { attempt?: number, backoff?: BackoffOptions | BackoffFunction, retryable?: (error: any) => boolean } = {}) {
   const problems: unknown[] = []

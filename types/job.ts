@@ -1,12 +1,18 @@
 /** What has become of a job. */
 export type JobState = 'waiting' | 'delayed' | 'active' | 'succeeded' | 'dead' | 'cancelled' | 'dropped'
 
-/** An error as it is stored: what survives a JSON round trip. */
+/** An error as it is stored: what survives a JSON round trip. Longer texts are cut, and end with '… [cut: <bytes> bytes]'. */
 export interface SerializedError {
   name: string
+  /** At most 8 KiB; 1 KiB of a cause or a member. */
   message: string
+  /** A number is stored as text. */
   code?: string
+  /** At most 16 KiB; 2 KiB of a cause or a member. */
   stack?: string
+  cause?: SerializedError
+  /** Of an AggregateError. Causes and members together are at most ten, five deep. */
+  errors?: SerializedError[]
 }
 
 /** A job as its handler and its hooks see it. */

@@ -1,5 +1,5 @@
 import { Cron } from 'croner'
-import { toError } from '../errors.ts'
+import { toError } from '../serialize-error.ts'
 import type { Rule } from './rule.ts'
 
 /** A longer pattern is no schedule that anybody wrote. */

@@ -47,6 +47,28 @@ export const deadLetterCases: readonly Case[] = [
     }
   },
   {
+    name: 'long texts of an error are cut, its causes are kept, in dead letters and while the job waits for its retry',
+    async run (lab) {
+      const app = await lab.app()
+      const long = 'x'.repeat(1024 * 1024)
+      app.jobs.define('fail', { backoff: () => 3_600_000 }, async () => {
+        throw Object.assign(new AggregateError([new RangeError('a member')], long, { cause: Object.assign(new TypeError('the reason'), { code: 'E_REASON' }) }), { stack: long })
+      })
+      await app.ready()
+      const { id } = await app.jobs.enqueue('fail', null)
+      if (!lab.capabilities.inspect) return refused(app.jobs.get(id), NOT_SUPPORTED)
+      const retried = await until('it waits for its retry', async () => (await app.jobs.get(id))?.error)
+      await app.jobs.enqueue('fail', null, { attempts: 1 })
+      const [letter] = await deadLetters(app, 1)
+      for (const { message, stack, cause, errors } of [retried, letter!.error!]) {
+        assert.match(message, /^x{8192}… \[cut: 1048576 bytes\]$/)
+        assert.match(stack!, /^x{16384}… \[cut: 1048576 bytes\]$/)
+        assert.deepEqual([cause!.name, cause!.message, cause!.code], ['TypeError', 'the reason', 'E_REASON'])
+        assert.deepEqual(errors!.map(({ name, message }) => [name, message]), [['RangeError', 'a member']])
+      }
+    }
+  },
+  {
     name: 'dead letters are listed the oldest first, so many as are asked for, of the queue that is asked for',
     async run (lab) {
       const { app } = await failing(lab, { concurrency: 1 })

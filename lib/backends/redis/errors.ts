@@ -1,4 +1,5 @@
-import { BackendUnavailableError, toError } from '../../errors.ts'
+import { BackendUnavailableError } from '../../errors.ts'
+import { toError } from '../../serialize-error.ts'
 
 /** Redis, or the way to it, failed: what whoever called the backend is told. */
 export function unavailable (queue: string, error: unknown): Error {

@@ -1,7 +1,8 @@
 import type { JobsOptions } from 'bullmq'
 import type { DeadLetter, EnvelopeOptions, JobEnvelope, JobState, JobView, SerializedError } from '../../../types/job.ts'
 import { decodePayload } from '../../envelope.ts'
-import { InvalidPayloadError, toError } from '../../errors.ts'
+import { InvalidPayloadError } from '../../errors.ts'
+import { toError } from '../../serialize-error.ts'
 import { jobId } from './job-id.ts'
 import { CANCELLED } from './scripts.ts'
 

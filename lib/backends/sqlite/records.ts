@@ -1,6 +1,6 @@
 import type { DeadLetter, EnvelopeOptions, JobEnvelope, JobState, JobView, SerializedError } from '../../../types/job.ts'
 import { decodePayload } from '../../envelope.ts'
-import { toError } from '../../errors.ts'
+import { toError } from '../../serialize-error.ts'
 import { ACTIVE, DELAYED, WAITING } from './schema.ts'
 
 /** What a delivery needs of a stored job. */
