@@ -3,8 +3,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Delivery, Outcome } from '../types/backend.ts'
 import type { DelegateHandler, JobContext } from '../types/jobs.ts'
 import type { JobInfo, ScheduledTick } from '../types/job.ts'
-import { logFields, maxAttempts } from './envelope.ts'
-import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, nonRetryable } from './errors.ts'
+import { logFields, maxAttempts, versionOf } from './envelope.ts'
+import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, StoppedError, TimeoutError, describe, isCausedByStopping, nonRetryable, NonRetryableError } from './errors.ts'
 import { toError } from './serialize-error.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
 import type { Linked } from './linked-list.ts'
@@ -34,6 +34,8 @@ export interface AttemptHost {
   readonly graces: TimerHeap<Attempt>
   /** Payloads come from outside this process: they are checked again. */
   readonly recheckPayloads: boolean
+  /** What becomes of an attempt that failed only because the app stops; undefined while it does not stop. */
+  readonly releasedByStop: Outcome | undefined
   createScope (): AwilixContainer
   /** A job of a schedule has succeeded. */
   onTickSuccess (tick: ScheduledTick): void
@@ -177,10 +179,26 @@ export class Attempt implements JobContext, Linked<Attempt> {
 
   #callHandler (): unknown {
     const { definition } = this
-    const { payload, options } = this.#delivery.envelope
-    if (this.#host.recheckPayloads) this.#recheckPayload(payload)
-    if (definition.handler === undefined) return (options!.delegate as DelegateHandler).call(definition.instance, this)
-    return definition.handler.call(definition.instance, payload, this)
+    const { envelope } = this.#delivery
+    if (definition.handler === undefined) return (envelope.options!.delegate as DelegateHandler).call(definition.instance, this)
+    if (this.#host.recheckPayloads) {
+      if (definition.upgrade !== undefined && versionOf(envelope) < definition.version) return this.#upgradeAndCall(definition.upgrade)
+      this.#recheckPayload(envelope.payload)
+    }
+    return definition.handler.call(definition.instance, envelope.payload, this)
+  }
+
+  async #upgradeAndCall (upgrade: NonNullable<Definition['upgrade']>): Promise<unknown> {
+    const { definition } = this
+    const { envelope } = this.#delivery
+    const from = versionOf(envelope)
+    try {
+      envelope.payload = await upgrade(envelope.payload, from)
+    } catch (thrown) {
+      throw new NonRetryableError(`the upgrade of the payload from version ${from} to ${definition.version} failed: ${toError(thrown).message}`, { cause: thrown })
+    }
+    this.#recheckPayload(envelope.payload)
+    return definition.handler!.call(definition.instance, envelope.payload, this)
   }
 
   #recheckPayload (payload: unknown): void {
@@ -219,8 +237,14 @@ export class Attempt implements JobContext, Linked<Attempt> {
       case 'cancelled': return CANCELLED
       case 'leaseLost': return RELEASED
       case 'stopping': return ending.type === 'returned' ? this.#succeeded() : RELEASED
-      default: return ending.type === 'threw' ? this.#failed(ending.thrown) : this.#succeeded()
+      default: return ending.type === 'threw' ? this.#threw(ending.thrown) : this.#succeeded()
     }
+  }
+
+  // A handler that enqueues while the app stops, and is refused, can do nothing about it.
+  #threw (thrown: unknown): Outcome {
+    const { releasedByStop } = this.#host
+    return releasedByStop !== undefined && isCausedByStopping(thrown) ? releasedByStop : this.#failed(thrown)
   }
 
   #succeeded (): Outcome {

@@ -14,6 +14,11 @@ export class Budget {
     this.#deadline = clock.monotonic() + timeout
   }
 
+  /** Milliseconds. */
+  get left (): number {
+    return Math.max(0, this.#deadline - this.#clock.monotonic())
+  }
+
   /** Resolves when the budget has been over for `grace` milliseconds. */
   past (grace: number): Promise<'late'> {
     return new Promise((resolve) => {

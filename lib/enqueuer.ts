@@ -67,7 +67,8 @@ export class Enqueuer {
     this.#assertAccepts(definition)
     if (options !== undefined) assertSupports(definition.lane, options)
     definition.checkPayload(payload)
-    return this.#newEnvelope(definition.name, payload, options, options && envelopeOptions(definition.name, options, this.#context.clock.now(), schedule))
+    const rare = options && envelopeOptions(definition.name, options, this.#context.clock.now(), schedule)
+    return this.#newEnvelope(definition.name, payload, options, definition.stamp === undefined ? rare : { ...rare, ...definition.stamp })
   }
 
   #newEnvelope (name: string, payload: unknown, options: EnqueueOptions | undefined, rare: EnvelopeOptions | undefined): JobEnvelope {

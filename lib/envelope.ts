@@ -36,6 +36,11 @@ export function maxAttempts (envelope: JobEnvelope, definition: { readonly attem
   return envelope.options?.attempts ?? definition.attempts
 }
 
+/** Of the definition that enqueued the job. */
+export function versionOf ({ options }: JobEnvelope): number {
+  return options?.version ?? 1
+}
+
 /** What every log line about a job says of it. Never the payload. */
 export function logFields ({ id, name, attempt, correlationId }: Pick<JobInfo, 'id' | 'name' | 'attempt' | 'correlationId'>, queue: string) {
   return { jobId: id, jobName: name, queue, attempt, ...(correlationId !== undefined && { correlationId }) }

@@ -18,6 +18,8 @@ export const PayloadTooLargeError = jobsError('FST_JOBS_PAYLOAD_TOO_LARGE',
   'The payload of %s has %s bytes, more than the %s allowed; store the data elsewhere and pass a reference, or raise maxPayloadBytes', 413)
 export const UnknownJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
   "There is no job '%s'; define it with fastify.jobs.define() before enqueueing it", 500)
+export const NewerJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
+  "Job '%s' has version %s, newer than version %s that this app defines; deploy the newer version of the app, then retry the dead letter", 500)
 export const UnknownQueueError = jobsError('FST_JOBS_UNKNOWN_QUEUE', "There is no queue '%s'; the queues are: %s", 500)
 export const NotSerializableError = jobsError('FST_JOBS_NOT_SERIALIZABLE',
   "The inline function '%s' cannot be stored by backend '%s' of queue '%s'; define a job instead", 500)
@@ -30,6 +32,8 @@ export const ServiceStoppedError = jobsError('FST_JOBS_STOPPING', "The app is st
 export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
 export const StalledError = jobsError('FST_JOBS_STALLED',
   "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look for what kills or blocks the process, or raise maxStalls", 500)
+export const ClosedError = jobsError('FST_JOBS_CLOSED',
+  'The app has closed, %s cannot be answered any more; ask before it closes. fastify.jobs.status() still tells about services and schedules', 503)
 const UniqueKeyTaken = jobsError('FST_JOBS_UNIQUE_KEY_TAKEN',
   "Dead letter '%s' was not retried: job '%s' has its unique key by now; wait until that job has ended, cancel it, or remove the dead letter", 409)
 
@@ -85,13 +89,22 @@ export function nonRetryable (error: unknown): unknown {
   return Object.assign(error as Error, { [NON_RETRYABLE]: true })
 }
 
+/** Whether it is an FST_JOBS_STOPPING, itself or as the cause of another error. */
+export function isCausedByStopping (thrown: unknown): boolean {
+  return someCause(thrown, (error) => (error as { code?: unknown }).code === 'FST_JOBS_STOPPING')
+}
+
+export function isNonRetryable (thrown: unknown): boolean {
+  return someCause(thrown, (error) => NON_RETRYABLE in error)
+}
+
 const MAX_CAUSES = 10
 
-export function isNonRetryable (error: unknown): boolean {
+function someCause (thrown: unknown, is: (error: object) => boolean): boolean {
   try {
-    for (let depth = 0; depth < MAX_CAUSES && typeof error === 'object' && error !== null; depth++) {
-      if (NON_RETRYABLE in error) return true
-      error = (error as { cause?: unknown }).cause
+    for (let depth = 0; depth < MAX_CAUSES && typeof thrown === 'object' && thrown !== null; depth++) {
+      if (is(thrown)) return true
+      thrown = (thrown as { cause?: unknown }).cause
     }
   } catch {
     // A getter or a proxy of the thrown object failed: nothing marks it.

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Backend, Clock } from '../types/backend.ts'
+import type { Backend, Clock, Outcome } from '../types/backend.ts'
 import type { ShutdownOptions } from '../types/options.ts'
 import { ABORT_GRACE } from './attempt.ts'
 import { Budget } from './budget.ts'
@@ -54,6 +54,15 @@ export class Lifecycle {
     return this.#state === 'starting' || this.#state === 'running'
   }
 
+  /**
+   * What becomes of an attempt that failed only because the app stops; undefined while it does not stop. Where waiting jobs are still run, they
+   * would be run again and again: they are released when the shutdown's budget ends.
+   */
+  get releasedByStop (): Outcome | undefined {
+    if (this.#budget === undefined) return undefined
+    return this.#drainsQueued ? { type: 'released', runAt: this.#context.clock.now() + this.#budget.left } : { type: 'released' }
+  }
+
   get stopping (): AbortSignal {
     return this.#stopping.signal
   }
@@ -105,10 +114,10 @@ export class Lifecycle {
       if (await Promise.race([stopped, budget.past(ATTEMPTS_GRACE)]) === 'late') this.#logAbandoned()
     }
     for (const queue of queues) this.#countDiscarded(queue)
+    this.#state = 'stopped'
     const closed = closeBackends(backends, log)
     if (await Promise.race([closed, budget.past(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
     budget.end()
-    this.#state = 'stopped'
     idle.release()
     if (services.error !== undefined) throw services.error
   }

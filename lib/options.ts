@@ -1,5 +1,5 @@
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
-import type { AdminOptions, AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions } from '../types/options.ts'
+import type { AdminOptions, AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
 import { InvalidOptionsError, NotSupportedError } from './errors.ts'
@@ -25,6 +25,8 @@ function withMethods (names: string[], properties: object = {}) {
   return { type: 'object', required: [...Object.keys(properties), ...names], properties: { ...properties, ...methods } }
 }
 
+const orDeadLetter = (schema: object) => ({ if: { type: 'string' }, then: { enum: ['deadLetter'] }, else: schema })
+
 function orFalse (schema: object) {
   return { if: { type: 'boolean' }, then: { const: false }, else: schema }
 }
@@ -49,6 +51,7 @@ const checkPluginOptions = optionsCheck(object({
   queues: { type: 'object', propertyNames: { pattern: '^[\\w.-]{1,128}$' }, additionalProperties: queue },
   backend,
   retry: object({ attempts, backoff: backoffSchema, maxStalls }),
+  unknownJobs: orDeadLetter(object({ retryAfter: { type: 'number', minimum: 1 }, giveUpAfter: milliseconds })),
   shutdown: object({ mode: { type: 'string', enum: ['drain', 'drainQueued', 'stop'] }, timeout: milliseconds }),
   metrics: orFalse(object({
     path: orFalse(path),
@@ -64,7 +67,16 @@ const checkPluginOptions = optionsCheck(object({
 }))
 
 export const checkDefineOptions = optionsCheck(object({
-  queue: name, schema: { type: 'object' }, attempts, backoff: backoffSchema, maxStalls, timeout: { type: 'number', exclusiveMinimum: 0 }, retryable: { kind: 'function' }
+  queue: name,
+  schema: { type: 'object' },
+  attempts,
+  backoff: backoffSchema,
+  maxStalls,
+  timeout: { type: 'number', exclusiveMinimum: 0 },
+  retryable: { kind: 'function' },
+  version: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+  aliases: { type: 'array', items: name },
+  upgrade: { kind: 'function' }
 }))
 
 export const checkService = optionsCheck(object({ start: { kind: 'function' }, run: { kind: 'function' }, stop: { kind: 'function' } }))
@@ -110,6 +122,7 @@ export interface ResolvedOptions {
   /** The backend of each queue, by the queue's name. */
   readonly backends: ReadonlyMap<string, Backend>
   readonly retry: RetryPolicy
+  readonly unknownJobs: Required<UnknownJobsOptions>
   readonly shutdown: Required<ShutdownOptions>
   readonly metrics: Required<Omit<MetricsOptions, 'registry'>> & Pick<MetricsOptions, 'registry'> | false
   readonly health: Required<HealthOptions> | false
@@ -140,6 +153,7 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
     queues: settings,
     backends,
     retry: resolveRetryPolicy(options.retry ?? {}),
+    unknownJobs: resolveUnknownJobs(options.unknownJobs),
     shutdown: { mode: shutdown.mode ?? 'drain', timeout: shutdown.timeout ?? 30_000 },
     metrics: metrics !== false && {
       path: metrics.path ?? '/metrics',
@@ -158,6 +172,11 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
     ajv: options.ajv ?? {},
     clock: options.clock ?? systemClock
   })
+}
+
+function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs'] = {}): Required<UnknownJobsOptions> {
+  const { retryAfter = 30_000, giveUpAfter = 24 * 60 * 60 * 1000 } = unknownJobs === 'deadLetter' ? { giveUpAfter: 0 } : unknownJobs
+  return { retryAfter, giveUpAfter }
 }
 
 function withoutTrailingSlash (path: string): string {

@@ -21,6 +21,10 @@ export class Definition implements JobDefinition {
   readonly timeout: number | undefined
   readonly retryable: ((error: any) => boolean) | undefined
   readonly handler: JobHandler | undefined
+  readonly version: number
+  /** What tells other instances the version; absent where jobs stay here. */
+  readonly stamp: { readonly version: number } | undefined
+  readonly upgrade: DefineOptions['upgrade']
   readonly instance: FastifyInstance
   readonly counters = new JobCounters()
   readonly #validate: ValidateFunction | undefined
@@ -39,6 +43,9 @@ export class Definition implements JobDefinition {
     this.timeout = options.timeout
     this.retryable = options.retryable
     this.handler = handler
+    this.version = options.version ?? 1
+    this.stamp = this.version > 1 && lane.backend.capabilities.durable ? { version: this.version } : undefined
+    this.upgrade = options.upgrade
     this.instance = instance
     this.#compiler = compiler
     this.#validate = options.schema === undefined ? undefined : compile(compiler, name, options.schema as object)
@@ -65,6 +72,8 @@ function compile (compiler: PayloadCompiler, name: string, schema: object): Vali
 /** The defined jobs, by name. */
 export class Registry {
   readonly #definitions = new Map<string, Definition>()
+  /** What jobs run as that were enqueued under a former name: a definition of that name, so that logs, metrics and history keep it. */
+  readonly #aliases = new Map<string, { readonly alias: Definition, readonly of: string }>()
   readonly #retry: RetryPolicy
   readonly #compiler: PayloadCompiler
   readonly #queueOf: (name: string) => Queue
@@ -77,18 +86,20 @@ export class Registry {
   }
 
   define (instance: FastifyInstance, name: unknown, options: DefineOptions = {}, handler: unknown): Definition {
-    // Databases refuse NUL, and lone surrogates have no UTF-8.
-    if (typeof name !== 'string' || name === '' || name.length > 128 || /[\0\ud800-\udfff]/u.test(name)) {
-      throw new InvalidOptionsError(`job name: it must be a well-formed string of 1 to 128 characters without NUL, got ${kindOf(name)}`)
-    }
-    if (name === 'delegate') throw new InvalidOptionsError("definition of job 'delegate': the metrics call inline functions so; choose another name")
+    checkJobName(name, 'job name')
     if (!this.#open) throw new InvalidOptionsError(`definition of job '${name}': it came after 'ready'; define jobs while plugins are registered`)
-    if (this.#definitions.has(name)) throw new InvalidOptionsError(`definition of job '${name}': it is defined already`)
+    this.#assertFree(name, `definition of job '${name}'`)
     if (typeof handler !== 'function') throw new InvalidOptionsError(`definition of job '${name}': the handler must be a function, got ${kindOf(handler)}`)
     checkDefineOptions(options, `definition of job '${name}'`)
+    const { aliases = [], upgrade, version = 1 } = options
+    if (upgrade !== undefined && version === 1) throw new InvalidOptionsError(`definition of job '${name}': option 'upgrade' needs a 'version' of 2 or more; there is nothing older than version 1`)
+    this.#checkAliases(name, aliases)
     const policy = resolveRetryPolicy(options, this.#retry)
-    const definition = new Definition(name, this.#queueOf(options.queue ?? 'default'), policy, options, handler as JobHandler, instance, this.#compiler)
+    const queue = this.#queueOf(options.queue ?? 'default')
+    const define = (name: string): Definition => new Definition(name, queue, policy, options, handler as JobHandler, instance, this.#compiler)
+    const definition = define(name)
     this.#definitions.set(name, definition)
+    for (const alias of aliases) this.#aliases.set(alias, { alias: define(alias), of: name })
     return definition
   }
 
@@ -97,23 +108,56 @@ export class Registry {
     this.#open = false
   }
 
-  /** Throws FST_JOBS_UNKNOWN_JOB. */
+  /** What a job is enqueued as. Throws FST_JOBS_UNKNOWN_JOB, or FST_JOBS_INVALID_OPTIONS for an alias. */
   get (name: string): Definition {
     const definition = this.#definitions.get(name)
-    if (definition === undefined) throw new UnknownJobError(name)
-    return definition
+    if (definition !== undefined) return definition
+    const former = this.#aliases.get(name)
+    if (former === undefined) throw new UnknownJobError(name)
+    throw new InvalidOptionsError(`enqueue of job '${name}': it is an alias of job '${former.of}'; enqueue it by that name`)
   }
 
+  /** Not by an alias. */
   find (name: string): Definition | undefined {
     return this.#definitions.get(name)
   }
 
-  /** What a job of that queue counts as and runs as; undefined when only another version of the app defines it. */
-  definitionOf ({ name, options }: JobEnvelope, { delegates }: Queue): Definition | undefined {
-    return options?.delegate === undefined ? this.#definitions.get(name) : delegates
+  /** What a job of that name runs as, also by an alias. */
+  running (name: string): Definition | undefined {
+    return this.#definitions.get(name) ?? this.#aliases.get(name)?.alias
   }
 
-  all (): Iterable<Definition> {
-    return this.#definitions.values()
+  /** What a job of that queue counts as and runs as; undefined when only another version of the app defines it. */
+  definitionOf ({ name, options }: JobEnvelope, { delegates }: Queue): Definition | undefined {
+    return options?.delegate === undefined ? this.running(name) : delegates
   }
+
+  * all (): Generator<Definition> {
+    yield * this.#definitions.values()
+    for (const { alias } of this.#aliases.values()) yield alias
+  }
+
+  #assertFree (name: string, subject: string): void {
+    if (name === 'delegate') throw new InvalidOptionsError(`${subject}: the metrics call inline functions 'delegate'; choose another name`)
+    if (this.#definitions.has(name)) throw new InvalidOptionsError(`${subject}: job '${name}' is defined already`)
+    const former = this.#aliases.get(name)
+    if (former !== undefined) throw new InvalidOptionsError(`${subject}: '${name}' is an alias of job '${former.of}' already`)
+  }
+
+  #checkAliases (name: string, aliases: readonly string[]): void {
+    const subject = `definition of job '${name}': option 'aliases'`
+    for (const alias of aliases) {
+      checkJobName(alias, subject)
+      this.#assertFree(alias, subject)
+    }
+    if (new Set([name, ...aliases]).size <= aliases.length) throw new InvalidOptionsError(`${subject}: no name may be there twice, nor the job's own`)
+  }
+}
+
+// Databases refuse NUL, and lone surrogates have no UTF-8.
+const JOB_NAME = /^[^\0\ud800-\udfff]{1,128}$/u
+
+function checkJobName (name: unknown, subject: string): asserts name is string {
+  if (typeof name === 'string' && name.length <= 128 && JOB_NAME.test(name)) return
+  throw new InvalidOptionsError(`${subject}: it must be a well-formed string of 1 to 128 characters without NUL, got ${kindOf(name)}`)
 }

@@ -17,6 +17,7 @@ import { Definition, Registry } from './registry.ts'
 import { Scheduler } from './schedules/scheduler.ts'
 import { Services } from './services/services.ts'
 import { TimerHeap } from './timer-heap.ts'
+import { UnknownJobs } from './unknown-jobs.ts'
 import { PayloadCompiler } from './validation.ts'
 import { Worker } from './worker.ts'
 
@@ -76,6 +77,7 @@ export class Runtime {
       idle: this.idle
     })
     this.enqueuer = new Enqueuer(this)
+    const unknownJobs = new UnknownJobs(options.unknownJobs, clock, instance.log)
     for (const queue of this.queues) {
       queue.delegates = new Definition('delegate', queue, options.retry, {}, undefined, instance, compiler)
       queue.worker = new Worker(queue, {
@@ -84,6 +86,8 @@ export class Runtime {
         hooks: this.hooks,
         log: instance.log,
         registry: this.registry,
+        unknownJobs,
+        lifecycle: this.lifecycle,
         createScope,
         onTickSuccess: ({ name }) => this.scheduler.succeeded(name),
         onQuiet: this.idle.check
@@ -108,7 +112,7 @@ export class Runtime {
   }
 
   definitionOf (name: string, queue: string): Definition {
-    return this.registry.find(name) ?? this.queue(queue).delegates
+    return this.registry.running(name) ?? this.queue(queue).delegates
   }
 
   * definitions (): Generator<Definition> {

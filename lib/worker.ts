@@ -3,16 +3,18 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backend.ts'
 import type { ScheduledTick } from '../types/job.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
-import { logFields } from './envelope.ts'
-import { StalledError, UnknownJobError } from './errors.ts'
+import { logFields, versionOf } from './envelope.ts'
+import { NewerJobError, StalledError, UnknownJobError } from './errors.ts'
 import { serializeError } from './serialize-error.ts'
 import type { Hooks } from './hooks.ts'
+import type { Lifecycle } from './lifecycle.ts'
 import { LinkedList } from './linked-list.ts'
 import { logError } from './log-error.ts'
 import type { NeutralContext } from './neutral-context.ts'
 import type { Queue } from './queue.ts'
 import type { Definition, Registry } from './registry.ts'
 import { TimerHeap } from './timer-heap.ts'
+import type { UnknownJobs } from './unknown-jobs.ts'
 
 export interface WorkerContext {
   readonly clock: Clock
@@ -20,6 +22,8 @@ export interface WorkerContext {
   readonly hooks: Hooks
   readonly log: FastifyBaseLogger
   readonly registry: Registry
+  readonly unknownJobs: UnknownJobs
+  readonly lifecycle: Pick<Lifecycle, 'releasedByStop'>
   createScope (): AwilixContainer
   /** A job of a schedule has succeeded. */
   onTickSuccess (tick: ScheduledTick): void
@@ -39,7 +43,9 @@ export class Worker implements AttemptHost {
   readonly onTickSuccess: (tick: ScheduledTick) => void
   readonly #queue: Queue
   readonly #context: NeutralContext
+  readonly #lifecycle: Pick<Lifecycle, 'releasedByStop'>
   readonly #registry: Registry
+  readonly #unknownJobs: UnknownJobs
   readonly #onQuiet: () => void
   readonly #attempts = new LinkedList<Attempt>()
   /** Those that are listened to, once each: a backend may give many deliveries one signal. */
@@ -63,7 +69,9 @@ export class Worker implements AttemptHost {
     this.deadlines = new TimerHeap(context.clock, (attempt) => attempt.interrupt('timeout'))
     this.graces = new TimerHeap(context.clock, (attempt) => attempt.abandon())
     this.recheckPayloads = queue.backend.capabilities.durable
+    this.#lifecycle = context.lifecycle
     this.#registry = context.registry
+    this.#unknownJobs = context.unknownJobs
     this.#onQuiet = context.onQuiet
     this.#lastPickUp = context.clock.monotonic()
   }
@@ -79,6 +87,10 @@ export class Worker implements AttemptHost {
   /** Milliseconds since a job was taken, or since the worker started. */
   get sinceLastPickUp (): number {
     return this.clock.monotonic() - this.#lastPickUp
+  }
+
+  get releasedByStop (): Outcome | undefined {
+    return this.#lifecycle.releasedByStop
   }
 
   start (): void {
@@ -146,15 +158,14 @@ export class Worker implements AttemptHost {
 
   #attempt (delivery: Delivery, settle: Settle): void {
     const definition = this.#registry.definitionOf(delivery.envelope, this.#queue)
-    const problem = problemOf(delivery, definition)
-    if (definition === undefined || problem !== undefined) {
-      settle(delivery, this.#refuse(delivery, definition, problem ?? new UnknownJobError(delivery.envelope.name)))
+    const refusal = refusalOf(delivery, definition)
+    const now = this.#lastPickUp = this.#handingOnAt ?? this.clock.monotonic()
+    if (refusal !== undefined) {
+      settle(delivery, this.#refuse(delivery, definition, refusal))
       if (this.#attempts.size === 0) this.#onQuiet()
       return
     }
-    const now = this.#handingOnAt ?? this.clock.monotonic()
-    const attempt = new Attempt(this, definition, delivery, settle, now)
-    this.#lastPickUp = now
+    const attempt = new Attempt(this, definition!, delivery, settle, now)
     this.#attempts.push(attempt)
     if (delivery.signal !== undefined) this.#watchLease(delivery.signal)
     attempt.run()
@@ -172,8 +183,12 @@ export class Worker implements AttemptHost {
     }
   }
 
-  // A person has to look: only another version of the app, or of what it runs on, can do something about it.
-  #refuse ({ envelope }: Delivery, definition: Definition | undefined, error: Error): Outcome {
+  #refuse (delivery: Delivery, definition: Definition | undefined, error: Error): Outcome {
+    const { envelope } = delivery
+    if (isUnknown(error) && this.#queue.backend.capabilities.durable) {
+      const handedBack = this.#unknownJobs.handBack(delivery, this.#queue.name, error)
+      if (handedBack !== undefined) return handedBack
+    }
     logError(this.log, 'error', error, logFields(envelope, this.#queue.name), 'the job is a dead letter now')
     if (definition !== undefined) {
       definition.counters.deadLettered++
@@ -183,8 +198,17 @@ export class Worker implements AttemptHost {
   }
 }
 
-/** Why a delivery cannot be run at all. */
-function problemOf ({ envelope, problem, stalls = 0 }: Delivery, definition: Definition | undefined): Error | undefined {
-  if (definition === undefined || problem !== undefined || stalls <= definition.maxStalls) return problem
-  return new StalledError(envelope.name, envelope.id, stalls === 1 ? 'once' : `${stalls} times`)
+/** Why a delivery cannot be run here. */
+function refusalOf ({ envelope, problem, stalls = 0 }: Delivery, definition: Definition | undefined): Error | undefined {
+  if (problem !== undefined) return problem
+  if (definition === undefined) return new UnknownJobError(envelope.name)
+  const version = versionOf(envelope)
+  if (version > definition.version) return new NewerJobError(envelope.name, version, definition.version)
+  if (stalls > definition.maxStalls) return new StalledError(envelope.name, envelope.id, stalls === 1 ? 'once' : `${stalls} times`)
+  return undefined
+}
+
+/** Another instance may know the job. */
+function isUnknown (refusal: Error): boolean {
+  return refusal instanceof UnknownJobError || refusal instanceof NewerJobError
 }

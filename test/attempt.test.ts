@@ -1,7 +1,9 @@
 import { asFunction } from 'awilix'
 import t from 'tap'
+import { memory } from '../lib/index.ts'
 import { buildApp, deferred, logTo, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
+import { leased } from './helpers/durable.ts'
 
 t.test('whatever a handler throws, only its job fails and the worker goes on', async (t) => {
   const unhandled: unknown[] = []
@@ -142,4 +144,66 @@ t.test('a logger that fails costs no slot', async (t) => {
   const { id } = await app.jobs.enqueue('fails', {})
   await app.jobs.idle()
   t.match(await app.jobs.get(id), { state: 'dead' })
+})
+
+t.test('an older payload is upgraded before its schema check, at every attempt from what is stored', async (t) => {
+  const { backend, store } = leased()
+  const app = await buildApp(t, { backend, retry: { attempts: 2, backoff: () => 0 } })
+  const upgrades: unknown[] = []
+  const seen: unknown[] = []
+  app.jobs.define('work', {
+    version: 3,
+    schema: { type: 'object', required: ['recipients'], additionalProperties: false, properties: { recipients: { type: 'array' } } },
+    async upgrade (payload: { to: string }, from: number) {
+      upgrades.push([payload, from])
+      return { recipients: [payload.to] }
+    }
+  }, async (payload, { job: { attempt } }) => {
+    seen.push([payload, attempt])
+    if (attempt === 1) throw new Error('again')
+  })
+  await store({ id: 'old', name: 'work', payload: { to: 'ada' } })
+  await store({ id: 'current', name: 'work', payload: { recipients: ['bob'] }, options: { version: 3 } })
+  await app.ready()
+  await app.jobs.idle({ delayed: true })
+  t.same(upgrades, [[{ to: 'ada' }, 1], [{ to: 'ada' }, 1]])
+  const byAttempt = seen.sort()
+  t.same(byAttempt.length, 4)
+  t.ok(byAttempt.every((one) => JSON.stringify(one).includes('recipients')))
+})
+
+t.test('what an upgrade throws, or what does not fit afterwards, is a dead letter at once', async (t) => {
+  const { backend, store } = leased()
+  const app = await buildApp(t, { backend })
+  const broken = Object.freeze(new Error('no address'))
+  app.jobs.define('throws', { version: 2, upgrade: () => { throw broken } }, async () => t.fail('it ran'))
+  app.jobs.define('rejects', { version: 2, upgrade: async () => { throw broken } }, async () => t.fail('it ran'))
+  app.jobs.define('misfits', { version: 2, schema: { type: 'object' }, upgrade: () => 'a text' }, async () => t.fail('it ran'))
+  for (const name of ['throws', 'rejects', 'misfits']) await store({ id: name, name, payload: {} })
+  await app.ready()
+  await app.jobs.idle({ delayed: true })
+  for (const id of ['throws', 'rejects']) t.match(await app.jobs.get(id), { state: 'dead', attempt: 1, error: { name: 'NonRetryableError', message: /upgrade of the payload from version 1 to 2 failed: no address/, cause: { message: 'no address' } } })
+  t.match(await app.jobs.get('misfits'), { state: 'dead', attempt: 1, error: { code: 'FST_JOBS_INVALID_PAYLOAD' } })
+})
+
+t.test('a job keeps the version of its definition where it is stored, and only there', async (t) => {
+  const { backend } = leased()
+  const stored: unknown[] = []
+  const { enqueue } = backend
+  backend.enqueue = (queue, jobs, options) => {
+    stored.push(...jobs.map(({ name, options }) => [name, options]))
+    return enqueue.call(backend, queue, jobs, options)
+  }
+  const app = await buildApp(t, { backend, queues: { memory: { backend: memory() } } })
+  app.jobs.define('first', async () => {})
+  app.jobs.define('second', { version: 2 }, async () => {})
+  app.jobs.define('here', { version: 2, queue: 'memory', upgrade: () => t.fail('nothing is older here') }, async () => {})
+  await app.ready()
+  await app.jobs.enqueue('first', null)
+  await app.jobs.enqueue('second', null)
+  await app.jobs.enqueue('second', null, { priority: 5 })
+  await app.jobs.enqueueMany([{ job: 'second', payload: null, attempts: 2 }])
+  await app.jobs.enqueue('here', null)
+  await app.jobs.idle()
+  t.same(stored, [['first', undefined], ['second', { version: 2 }], ['second', { priority: 5, version: 2 }], ['second', { attempts: 2, version: 2 }]])
 })

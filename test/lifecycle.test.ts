@@ -73,6 +73,42 @@ t.test("mode 'drainQueued' also runs what waits, and takes nothing new", async (
   t.same(lines, [])
 })
 
+for (const [mode, wrapped] of [['drain', false], ['drainQueued', false], ['drain', true]] as const) {
+  t.test(`mode '${mode}': a handler whose ${wrapped ? 'wrapped ' : ''}enqueue is refused since the app stops is released, not failed, and does not run again here`, async (t) => {
+    const backend = memory()
+    const { app, lines, metrics } = await observedApp(t, { backend, shutdown: { mode } })
+    const gate = deferred()
+    let runs = 0
+    app.jobs.define('child', async () => {})
+    app.jobs.define('parent', { attempts: 1 }, async function () {
+      runs++
+      await gate.promise
+      await this.jobs.enqueue('child', null).catch((error) => { throw wrapped ? new Error('no child', { cause: error }) : error })
+    })
+    await app.ready()
+    const { id } = await app.jobs.enqueue('parent', null)
+    await turns()
+    const closing = app.close()
+    await turns(20)
+    gate.resolve()
+    await closing
+    t.equal(runs, 1)
+    t.match(backend.find!(id), { attempt: 0, error: undefined })
+    const labels = { job: 'parent' }
+    t.same(['failed', 'dead_lettered', 'succeeded', 'discarded'].map((name) => metrics().value(`jobs_${name}_total`, labels)), [0, 0, 0, 1])
+    t.match(lines.map(({ msg }) => msg), [/discarded/])
+  })
+}
+
+t.test('an error of that code is a failure like any other while the app runs', async (t) => {
+  const { app } = await observedApp(t)
+  app.jobs.define('work', { attempts: 1 }, async () => { throw Object.assign(new Error('another app stops'), { code: 'FST_JOBS_STOPPING' }) })
+  await app.ready()
+  const { id } = await app.jobs.enqueue('work', null)
+  await app.jobs.idle()
+  t.match(await app.jobs.get(id), { state: 'dead' })
+})
+
 t.test("mode 'drainQueued' gives up at the end of the budget, and says what was left", async (t) => {
   const { app, clock, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued', timeout: 1000 } })
   app.jobs.define('endless', async (_payload, context) => untilAborted(context))
@@ -117,7 +153,8 @@ t.test("mode 'stop' aborts every signal at once, before the drain", async (t) =>
 })
 
 t.test('past the budget signals abort; an attempt that is cut off is released and not a failure', async (t) => {
-  const { app, clock, metrics, lines } = await observedApp(t, { shutdown: { timeout: 1000 } })
+  const backend = memory()
+  const { app, clock, metrics, lines } = await observedApp(t, { backend, shutdown: { timeout: 1000 } })
   app.jobs.define('endless', async (_payload, context) => untilAborted(context))
   await app.ready()
   const { id } = await app.jobs.enqueue('endless', 1)
@@ -131,7 +168,7 @@ t.test('past the budget signals abort; an attempt that is cut off is released an
   const labels = { job: 'endless' }
   for (const name of ['failed', 'retried', 'dead_lettered', 'succeeded']) t.equal(metrics().value(`jobs_${name}_total`, labels), 0, name)
   t.equal(metrics().value('jobs_discarded_total', labels), 1)
-  t.match(await app.jobs.get(id), { state: 'waiting', attempt: 0 }, 'its attempt is not consumed')
+  t.match(backend.find!(id), { state: 'waiting', attempt: 0 }, 'its attempt is not consumed')
   t.match(lines.map(({ msg }) => msg), [/discarded/])
   t.equal(clock.pending, 0, 'no timer is left')
 })
@@ -170,7 +207,8 @@ t.test('what is stuck even then, in the disposal of its scope, is named by id', 
 })
 
 t.test('a handler that finishes its work after the signal to stop has succeeded', async (t) => {
-  const { app, metrics } = await observedApp(t, { shutdown: { mode: 'stop' } })
+  const backend = memory()
+  const { app, metrics } = await observedApp(t, { backend, shutdown: { mode: 'stop' } })
   app.jobs.define('polite', async (_payload, context) => { await untilAborted(context).catch(() => 'cleaned up') })
   await app.ready()
   const { id } = await app.jobs.enqueue('polite', 1)
@@ -178,7 +216,7 @@ t.test('a handler that finishes its work after the signal to stop has succeeded'
   await app.close()
   t.equal(metrics().value('jobs_succeeded_total', { job: 'polite' }), 1)
   t.equal(metrics().value('jobs_discarded_total', { job: 'polite' }), 0)
-  t.match(await app.jobs.get(id), { state: 'succeeded' })
+  t.match(backend.find!(id), { state: 'succeeded' })
 })
 
 t.test('producers that wait for room are released at once, before anything else of the close', async (t) => {
@@ -366,7 +404,7 @@ t.test("mode 'drainQueued' does not wait for what waits in a paused queue", asyn
 })
 
 t.test("a queue that is paused while mode 'drainQueued' drains it is not waited for any longer", async (t) => {
-  const { app } = await observedApp(t, { queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
+  const { app, metrics } = await observedApp(t, { queues: { default: { concurrency: 1 } }, shutdown: { mode: 'drainQueued' } })
   const gate = deferred()
   app.jobs.define('slow', () => gate.promise)
   await app.ready()
@@ -378,7 +416,7 @@ t.test("a queue that is paused while mode 'drainQueued' drains it is not waited 
   app.jobs.pause()
   gate.resolve()
   await closing
-  t.match(await app.jobs.status(), { queueDepth: 1 })
+  t.equal(metrics().value('jobs_discarded_total', { job: 'slow' }), 1)
 })
 
 t.test("mode 'drainQueued' does not wait for what other processes run", { timeout: 20_000 }, async (t) => {
@@ -519,8 +557,10 @@ t.test("a backend that cannot say what waits is not waited for in mode 'drainQue
   t.match(lines.find(({ msg }) => msg.includes('cannot say')), { err: { message: 'connection refused' } })
 })
 
-t.test('once the app has stopped, idle() resolves and no dead letter is run again', async (t) => {
+t.test('once the app has stopped, idle() resolves; services and schedules still answer, everything else says that it is closed', async (t) => {
   const { app } = await observedApp(t)
+  app.jobs.service('loop', { start () {} })
+  app.jobs.schedule('hourly', { every: 3_600_000 }, async () => {})
   app.jobs.define('fails', { attempts: 1 }, async () => { throw new Error('no') })
   await app.ready()
   const { id } = await app.jobs.enqueue('fails', 1)
@@ -530,8 +570,14 @@ t.test('once the app has stopped, idle() resolves and no dead letter is run agai
   await app.close()
   await app.jobs.idle()
   await app.jobs.idle({ delayed: true })
-  await t.rejects(app.jobs.deadLetters.retry(id), { code: 'FST_JOBS_STOPPING' })
-  t.match(await app.jobs.get(id), { state: 'dead' })
+  t.match(await app.jobs.status(), { isStopped: true, queues: {}, services: { loop: { state: 'stopped' } }, schedules: { hourly: { every: 3_600_000 } } })
+  t.match(app.jobs.schedules.list(), [{ name: 'hourly' }])
+  const closed = { code: 'FST_JOBS_CLOSED', statusCode: 503 }
+  await t.rejects(app.jobs.get(id), { ...closed, message: /get\('.+'\)/ })
+  await t.rejects(app.jobs.cancel(id), closed)
+  await t.rejects(app.jobs.deadLetters.list(), closed)
+  await t.rejects(app.jobs.deadLetters.retry(id), closed)
+  await t.rejects(app.jobs.deadLetters.remove(id), closed)
 })
 
 t.test('the drain waits for hooks within the budget, so that they have their database', async (t) => {

@@ -75,7 +75,7 @@ export interface EnvelopeOptions {
   readonly uniqueKey?: string
   readonly uniqueFor?: number
   readonly attempts?: number
-  /** The version of the definition that enqueued the job. Absent: 1. */
+  /** Of the definition that enqueued the job. Absent: 1. */
   readonly version?: number
   readonly schedule?: ScheduledTick
   /**

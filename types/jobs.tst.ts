@@ -188,8 +188,15 @@ describe('handlers', () => {
         expect(error).type.toBe<unknown>()
         return attempt * 1000
       },
-      retryable: (error) => error.code !== 'GONE'
+      retryable: (error) => error.code !== 'GONE',
+      version: 2,
+      aliases: ['former-name'],
+      upgrade (payload, fromVersion) {
+        expect(fromVersion).type.toBe<number>()
+        return { ...payload, subject: '' }
+      }
     }, async () => {})
+    expect(jobs.define).type.not.toBeCallableWith('typo', { aliases: 'former-name' }, async () => {})
   })
 })
 

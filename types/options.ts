@@ -88,6 +88,14 @@ export interface AdminOptions {
   readOnly?: boolean
 }
 
+/** How long a job waits for an instance that can run it: its name is unknown here, or its version is newer than the one defined here. */
+export interface UnknownJobsOptions {
+  /** Milliseconds after which the job may be taken again, by this or another instance. Default 30000. */
+  retryAfter?: number
+  /** Milliseconds after the job fell due until it becomes a dead letter. Default 86400000: a day. */
+  giveUpAfter?: number
+}
+
 export type AjvPlugin = (ajv: never, options?: any) => unknown
 
 /** How payload schemas are compiled; the same shape as Fastify's own `ajv` option. */
@@ -102,6 +110,11 @@ export interface BackgroundJobsOptions {
   /** The backend of every queue that names none. Default `memory()`. */
   backend?: Backend
   retry?: RetryOptions
+  /**
+   * What becomes of jobs in durable queues that this instance cannot run, as during a rolling deployment: they are handed back with a delay,
+   * use up no attempt and no stall, and become dead letters in the end. 'deadLetter': at once.
+   */
+  unknownJobs?: UnknownJobsOptions | 'deadLetter'
   shutdown?: ShutdownOptions
   metrics?: MetricsOptions | false
   health?: HealthOptions | false
@@ -128,6 +141,18 @@ export interface DefineOptions<Schema = unknown> {
   timeout?: number
   /** Says whether an error is worth another attempt. Default: every error is. */
   retryable?: (error: any) => boolean
+  /**
+   * Version of the payload's format, kept with every job. Raise it when old handlers could not work on new payloads: instances that define an
+   * older version leave the job to others. Default 1.
+   */
+  version?: number
+  /** Former names: jobs that were enqueued under them run as this one. Nothing can be enqueued under them any more. */
+  aliases?: readonly string[]
+  /**
+   * Makes a payload of an older version one of this version, before the schema check; it may be async. The stored payload stays as it is. What
+   * it throws makes a dead letter.
+   */
+  upgrade?: (payload: any, fromVersion: number) => unknown
 }
 
 export interface EnqueueOptions {

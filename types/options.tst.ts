@@ -13,6 +13,7 @@ describe('the options of the plugin', () => {
       queues: { mail: { capacity: 10, concurrency: 2, fullMode: 'dropOldest', enqueueTimeout: 5, history: 1, deadLetters: 1, maxPayloadBytes: 10, backend: memory() } },
       backend: memory({ serialize: true }),
       retry: { attempts: 3, backoff: { type: 'fixed', delay: 10, max: 100, jitter: 0 } },
+      unknownJobs: { retryAfter: 1000, giveUpAfter: 60_000 },
       shutdown: { mode: 'drainQueued', timeout: 1000 },
       metrics: { path: false, prefix: 'app_', defaultMetrics: true },
       health: false,
@@ -35,6 +36,8 @@ describe('the options of the plugin', () => {
     expect(backgroundJobs).type.not.toBeCallableWith(app, { queue: {} })
     expect(backgroundJobs).type.not.toBeCallableWith(app, { queues: { mail: { capcity: 1 } } })
     expect(backgroundJobs).type.not.toBeCallableWith(app, { shutdown: { mode: 'later' } })
+    expect(backgroundJobs).type.toBeCallableWith(app, { unknownJobs: 'deadLetter' as const })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { unknownJobs: 'ignore' })
     expect(backgroundJobs).type.not.toBeCallableWith(app, { queues: { mail: { fullMode: 'drop' } } })
     expect<MemoryOptions>().type.not.toBeAssignableFrom<{ serialize: string }>()
   })

@@ -187,10 +187,10 @@ export const deadLetterCases: readonly Case[] = [
     }
   },
   {
-    name: 'a job that no version of this app defines is a dead letter, and the consumer goes on',
+    name: "with unknownJobs 'deadLetter' a job that this app does not define is a dead letter, and the consumer goes on",
     async run (lab) {
       const backend = lab.connect()
-      const app = await lab.app({ backend, queues: { default: { concurrency: 1 } } })
+      const app = await lab.app({ backend, queues: { default: { concurrency: 1 } }, unknownJobs: 'deadLetter' })
       const seen: unknown[] = []
       app.jobs.define('work', async (payload) => { seen.push(payload) })
       await app.ready()

@@ -1,4 +1,4 @@
-import type { Deliver, Delivery, JobEnvelope } from '../../lib/index.ts'
+import type { Deliver, Delivery, JobEnvelope, Outcome } from '../../lib/index.ts'
 import type { Change } from '../helpers/durable-memory.ts'
 import { consuming, settling, storing, withoutOption, withSettings } from '../helpers/mutations.ts'
 
@@ -179,6 +179,27 @@ export const mutants: readonly Mutant[] = [
         }
       }
     }
+  },
+  {
+    fault: 'a job that is handed back with a delay comes at once',
+    foundBy: 'a job that this instance does not know is handed back with a delay, and uses up no attempt',
+    change: settling((outcome) => outcome.type === 'released' ? { type: 'released' } : outcome)
+  },
+  {
+    fault: 'a job that is handed back has used up an attempt',
+    foundBy: 'a job that this instance does not know is handed back with a delay, and uses up no attempt',
+    change: settling((outcome) => outcome.type === 'released' && outcome.runAt !== undefined ? { type: 'retry', runAt: outcome.runAt, error: { name: 'Error', message: '' } } : outcome)
+  },
+  {
+    fault: 'a job that is handed back begins to wait anew',
+    foundBy: 'a job that is handed back again and again is a dead letter after giveUpAfter, not before',
+    change: ({ consume }) => ({
+      consume (queue, options, deliver) {
+        const forgetful = (delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void): void =>
+          deliver({ envelope: delivery.envelope, dueAt: Date.now() }, (_copy, outcome) => settle(delivery, outcome))
+        return consume(queue, options, forgetful as Deliver)
+      }
+    })
   },
   {
     fault: 'the newest dead letters are listed, not the oldest ones',

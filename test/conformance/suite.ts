@@ -2,6 +2,7 @@ import { capacity } from './capacity.ts'
 import type { Case } from './case.ts'
 import { context } from './context.ts'
 import { deadLetterCases } from './dead-letters.ts'
+import { deployments } from './deployments.ts'
 import { enqueue } from './enqueue.ts'
 import { inspection } from './inspection.ts'
 import { Lab } from './lab.ts'
@@ -20,7 +21,7 @@ import { unique } from './unique.ts'
 
 /** Everything that a backend promises, a sentence a case. */
 export const cases: readonly Case[] = [
-  ...enqueue, ...order, ...retries, ...deadLetterCases, ...unique, ...capacity, ...payloads, ...inspection, ...context, ...shutdown, ...opening, ...outages,
+  ...enqueue, ...order, ...retries, ...deadLetterCases, ...deployments, ...unique, ...capacity, ...payloads, ...inspection, ...context, ...shutdown, ...opening, ...outages,
   ...schedules, ...processes, ...stalls
 ]
 

@@ -10,7 +10,7 @@ export interface Leased {
   also: Partial<Delivery>
   readonly outcomes: Outcome[]
   /** Stores what another version of the app would have enqueued. */
-  store (job: Pick<JobEnvelope, 'id' | 'name' | 'payload'>): Promise<unknown>
+  store (job: Pick<JobEnvelope, 'id' | 'name' | 'payload'> & Partial<JobEnvelope>): Promise<unknown>
 }
 
 /** What a durable backend shows to the core, over the memory backend: leases, promises, nothing that ends with the process. */
@@ -23,7 +23,7 @@ export function leased (): Leased {
     also: {},
     outcomes: [],
     loseLease: (id) => leases.get(id)!.abort(),
-    store: (job) => inner.enqueue('default', [{ ...job, attempt: 1, enqueuedAt: Date.now(), correlationId: undefined, options: undefined }], {}),
+    store: (job) => inner.enqueue('default', [{ attempt: 1, enqueuedAt: Date.now(), correlationId: undefined, options: undefined, ...job }], {}),
     backend: Object.assign(inner, {
       name: 'leased',
       capabilities: { ...inner.capabilities, durable: true } satisfies Capabilities,
@@ -34,7 +34,7 @@ export function leased (): Leased {
           const lease = new AbortController()
           if (leased.expired) lease.abort()
           leases.set(envelope.id, lease)
-          const outcome = await deliver({ envelope, signal: lease.signal, ...leased.also })
+          const outcome = await deliver({ envelope, signal: lease.signal, dueAt: (delivery as Delivery).dueAt, ...leased.also })
           leased.outcomes.push(outcome)
           settle(delivery, outcome)
         }

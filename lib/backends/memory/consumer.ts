@@ -57,7 +57,8 @@ export class MemoryConsumer implements Consumer {
   readonly #fillSlots = (): void => {
     this.#waking = false
     this.#streak = 0
-    while (this.#idle > 0 && !this.#paused) {
+    // Jobs that are refused settle inside the loop.
+    while (this.#idle > 0 && !this.#paused && this.#streak < JOBS_PER_TURN) {
       const record = this.#queue.take(this.#clock.now())
       if (record === undefined) return
       this.#idle--

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { NonRetryableError, type BackgroundJobsOptions, type EnqueuedJob } from '../../../lib/index.ts'
+import { memory, NonRetryableError, type BackgroundJobsOptions, type EnqueuedJob } from '../../../lib/index.ts'
 import { buildApp, deferred, turns } from '../../helpers/app.ts'
 import { gc } from '../../helpers/gc.ts'
 import { ManualClock } from '../../helpers/clock.ts'
@@ -358,13 +358,14 @@ t.test('a dead letter that is retried within uniqueFor gets the whole window aga
 })
 
 t.test('an attempt that shutdown cuts off is released', async (t) => {
-  const app = await buildApp(t, { shutdown: { mode: 'stop' } })
+  const backend = memory()
+  const app = await buildApp(t, { backend, shutdown: { mode: 'stop' } })
   app.jobs.define('long', async (_payload, { signal }) => { await sleep(60_000, undefined, { signal }) })
   await app.ready()
   const job = await app.jobs.enqueue('long', 1)
   await turns()
   await app.close()
-  t.match(await app.jobs.get(job.id), { state: 'waiting', attempt: 0 })
+  t.match(backend.find!(job.id), { state: 'waiting', attempt: 0 })
 })
 
 t.test('an id whose job was dropped or cancelled is free again, and so is its unique key', async (t) => {
