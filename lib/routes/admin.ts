@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { DeadLetter } from '../../types/job.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Runtime } from '../runtime.ts'
+import { authorization } from './authorize.ts'
 import { isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
 
 const tags = ['jobs admin']
@@ -54,11 +55,7 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
   }
 
   async function routes (admin: FastifyInstance): Promise<void> {
-    admin.addHook('onRequest', async function (request, reply) {
-      const allowed = await authorize.call(this, request, reply)
-      if (reply.sent) return reply
-      if (allowed === false) return reply.code(403).send({ statusCode: 403, error: 'Forbidden', message: 'Not authorized to administer background jobs' })
-    })
+    admin.addHook('onRequest', authorization(authorize, admin.log))
 
     admin.get<{ Querystring: { queue?: string, limit: number } }>('/dead-letters', { schema: listSchema }, async (request, reply) => {
       const { queue } = request.query
