@@ -4,6 +4,7 @@ import type { ResolvedOptions } from '../options.ts'
 import type { Runtime } from '../runtime.ts'
 import { authorization } from './authorize.ts'
 import { isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
+import { validatorCompiler } from './validator.ts'
 
 const tags = ['jobs admin']
 const forbidden = problem('Not authorized')
@@ -19,7 +20,7 @@ const listSchema = {
   tags,
   querystring: {
     type: 'object',
-    properties: { queue: text, limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } }
+    properties: { queue: { ...text, maxLength: 128 }, limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } }
   },
   response: {
     200: {
@@ -55,6 +56,7 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
   }
 
   async function routes (admin: FastifyInstance): Promise<void> {
+    admin.setValidatorCompiler(validatorCompiler)
     admin.addHook('onRequest', authorization(authorize, admin.log))
 
     admin.get<{ Querystring: { queue?: string, limit: number } }>('/dead-letters', { schema: listSchema }, async (request, reply) => {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { ScheduleView } from '../../types/schedules.ts'
 import type { Runtime } from '../runtime.ts'
 import { boolean, integer, iso, isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
+import { validatorCompiler } from './validator.ts'
 
 const queueStatus = {
   type: 'object',
@@ -90,7 +91,7 @@ export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefi
     return { ...status, schedules: mapValues(status.schedules, withIsoTimes) }
   })
 
-  instance.get<{ Params: { id: string } }>(`${prefix}/:id`, { schema: jobSchema }, async (request, reply) => {
+  instance.get<{ Params: { id: string } }>(`${prefix}/:id`, { schema: jobSchema, validatorCompiler }, async (request, reply) => {
     const job = await runtime.inspection.get(request.params.id)
     if (job === undefined) return sendNotFound(reply, `There is no job '${request.params.id}', or it ended too long ago`)
     return { ...job, ...isoTimes(job), error: job.error?.message }
