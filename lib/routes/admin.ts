@@ -3,6 +3,7 @@ import type { DeadLetter } from '../../types/job.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Runtime } from '../runtime.ts'
 import { authorization } from './authorize.ts'
+import { fromBackend } from './from-backend.ts'
 import { isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
 import { validatorCompiler } from './validator.ts'
 
@@ -62,7 +63,7 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
     admin.get<{ Querystring: { queue?: string, limit: number } }>('/dead-letters', { schema: listSchema }, async (request, reply) => {
       const { queue } = request.query
       if (queue !== undefined && queueNamed(queue) === undefined) return missing(reply, 'queue', queue)
-      return (await inspection.listDead(request.query)).map((letter) => ({ ...letter, ...isoTimes(letter), payload: payloadText(letter) }))
+      return (await fromBackend(inspection.listDead(request.query))).map((letter) => ({ ...letter, ...isoTimes(letter), payload: payloadText(letter) }))
     })
     if (readOnly) return
 
@@ -70,13 +71,13 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
       ({ schema: { summary, tags, params, response: { ...success, 403: forbidden, 404: notFound } } })
 
     admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', change(id, 'Run a dead letter again'), async ({ params }, reply) =>
-      await inspection.retry(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+      await fromBackend(inspection.retry(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
 
     admin.delete<{ Params: { id: string } }>('/dead-letters/:id', change(id, 'Forget a dead letter'), async ({ params }, reply) =>
-      await inspection.remove(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+      await fromBackend(inspection.remove(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
 
     admin.post<{ Params: { id: string } }>('/jobs/:id/cancel', change(id, 'Cancel a job that waits or runs'), async ({ params }, reply) =>
-      await inspection.cancel(params.id) ? reply.code(204).send() : missing(reply, 'job that waits or runs', params.id))
+      await fromBackend(inspection.cancel(params.id)) ? reply.code(204).send() : missing(reply, 'job that waits or runs', params.id))
 
     for (const verb of ['pause', 'resume'] as const) {
       admin.post<{ Params: { queue: string } }>(`/queues/:queue/${verb}`, change(queue, `${verb} a queue`), async ({ params }, reply) => {
@@ -94,7 +95,7 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
 
     admin.post<{ Params: { schedule: string } }>('/schedules/:schedule/run', change(schedule, 'Run the job of a schedule now', { 202: enqueued }), async ({ params }, reply) => {
       if (!scheduler.has(params.schedule)) return missing(reply, 'schedule', params.schedule)
-      const { id } = await scheduler.run(params.schedule)
+      const { id } = await fromBackend(scheduler.run(params.schedule))
       return reply.code(202).send({ jobId: id })
     })
   }
