@@ -7,7 +7,8 @@ type Authorize = AdminOptions['authorize']
 /** The `onRequest` hook that lets a request in only by a clear yes of `authorize`. Whatever else happens is a no. */
 export function authorization (authorize: Authorize, log: FastifyBaseLogger): onRequestHookHandler {
   const explain = explainOnce(log)
-  // A callback hook: an async one would go on to the route when the client hangs up before the answer of `authorize` is out.
+  // Callback style: when `authorize` replies, nothing may go on. The promise of an async hook settles once the client hangs up,
+  // and Fastify then runs the route.
   return function (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, next: HookHandlerDoneFunction): void {
     let answersItself = false
     watchReply(reply, () => { answersItself = true })
@@ -34,7 +35,7 @@ interface Verdict {
   readonly unclear?: string
 }
 
-/** Asks `authorize`, whose first verdict counts. Rejects with the error that refuses the request. */
+/** Asks `authorize`; the first verdict counts. Rejects with the error that refuses the request. */
 function ask (authorize: Authorize, instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply): Promise<Verdict> {
   return new Promise((resolve, reject) => {
     const result = authorize.call(instance, request, reply, (error, allowed) => {
