@@ -13,6 +13,7 @@ export const QueueFullError = jobsError('FST_JOBS_QUEUE_FULL',
   "Queue '%s' is full (capacity %s)%s; try again later, raise its capacity or choose another fullMode", 503)
 export const BackendUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
   "Backend '%s' of queue '%s' cannot be reached; see the cause, check its address and that it runs", 503)
+export const BackendFailedError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE', "A backend of background jobs does not answer; the server's log has the cause", 503)
 export const InvalidPayloadError = jobsError('FST_JOBS_INVALID_PAYLOAD', 'Invalid payload for %s: %s', 400)
 export const PayloadTooLargeError = jobsError('FST_JOBS_PAYLOAD_TOO_LARGE',
   'The payload of %s has %s bytes, more than the %s allowed; store the data elsewhere and pass a reference, or raise maxPayloadBytes', 413)

@@ -149,6 +149,9 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
     const { name: backend, capabilities: { fullModes } } = backends.get(name)!
     if (fullModes?.includes(fullMode) === false) throw new NotSupportedError(backend, name, `fullMode '${fullMode}'; choose one of '${fullModes.join("', '")}'`)
   }
+  if (options.admin !== undefined && isAsyncWithDone(options.admin.authorize)) {
+    throw new InvalidOptionsError("fastify-background-jobs options: option 'admin.authorize' must not be an async function that takes done; leave out the third parameter, or async")
+  }
   return Object.freeze({
     queues: settings,
     backends,
@@ -181,6 +184,11 @@ function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs'] =
 
 function withoutTrailingSlash (path: string): string {
   return path.replace(/\/$/, '')
+}
+
+// Its promise and `done` could say different things. Fastify refuses such hooks, too.
+function isAsyncWithDone (authorize: AdminOptions['authorize']): boolean {
+  return authorize.length >= 3 && Object.prototype.toString.call(authorize) === '[object AsyncFunction]'
 }
 
 function queueSettings (queue: string, given: QueueOptions): QueueSettings {

@@ -82,8 +82,13 @@ export interface RouteOptions {
 
 /** Routes under `<routes.prefix>/admin` to look at dead letters, run them again, cancel jobs, pause and resume queues. */
 export interface AdminOptions {
-  /** Runs before every admin route, as an `onRequest` hook. It refuses by throwing, by replying, or by returning false (403). */
-  authorize: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
+  /**
+   * Runs before every admin route, as an `onRequest` hook. A function with three parameters lets a request in by calling
+   * `done()`, and refuses it by `done(error)` or `done(null, false)`. A function with fewer parameters lets it in by
+   * returning true, or a promise of true or undefined. Whatever else happens is a refusal: an error that it throws or
+   * rejects with, a reply that it sends, and any other result (403).
+   */
+  authorize: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: unknown, allowed?: boolean) => void) => unknown
   /** Only the routes that change nothing. Default false. */
   readOnly?: boolean
 }

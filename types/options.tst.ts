@@ -1,4 +1,7 @@
-import Fastify from 'fastify'
+import '@fastify/auth'
+import '@fastify/basic-auth'
+import '@fastify/jwt'
+import Fastify, { type onRequestAsyncHookHandler, type onRequestHookHandler } from 'fastify'
 import { describe, expect, test } from 'tstyche'
 import backgroundJobs, { backgroundJobs as named, memory, type Backend, type BackgroundJobsOptions, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type MemoryOptions, type Outcome, type QueueStats } from '../lib/index.ts'
 
@@ -27,6 +30,29 @@ describe('the options of the plugin', () => {
   test('admin routes need an authorize function', () => {
     expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: {} })
     expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: { authorize: true } })
+  })
+
+  test('authorize takes the hooks that plugins and apps have', () => {
+    const app = Fastify()
+    type Admin = NonNullable<BackgroundJobsOptions['admin']>
+    expect<Admin['authorize']>().type.toBeAssignableFrom(app.basicAuth)
+    expect<Admin['authorize']>().type.toBeAssignableFrom(app.auth([(_request, _reply, done) => done()]))
+    expect<Admin['authorize']>().type.toBeAssignableFrom<onRequestHookHandler>()
+    expect<Admin['authorize']>().type.toBeAssignableFrom<onRequestAsyncHookHandler>()
+    const admins: Admin[] = [
+      { authorize: app.basicAuth },
+      { authorize: app.auth([(_request, _reply, done) => done()], { relation: 'and' }) },
+      { authorize: async (request) => { await request.jwtVerify() } },
+      { authorize: (request) => request.headers['x-role'] === 'admin' },
+      { authorize: async (request) => request.headers['x-role'] === 'admin' },
+      { authorize: (request, reply) => reply.code(request.ip === '' ? 401 : 403).send() },
+      { authorize: async (_request, reply) => reply.code(401).send() },
+      { authorize: (_request, _reply, done) => done() },
+      { authorize: (_request, _reply, done) => done(new Error('no')) },
+      { authorize: (_request, _reply, done) => done(null, false) },
+      { authorize (request, reply, done) { expect(this.jobs).type.toBe<typeof app.jobs>(); app.basicAuth.call(this, request, reply, done) } }
+    ]
+    for (const admin of admins) app.register(backgroundJobs, { admin })
   })
 
   test('an unknown option is an error', () => {

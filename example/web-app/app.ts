@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { asFunction, asValue } from 'awilix'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import backgroundJobs, { memory, type Backend } from '../../lib/index.ts'
+import { addAdminLogin } from './admin.ts'
 import { openDatabase } from './database.ts'
 import { scheduleTokenCleanUp } from './jobs/clean-up-tokens.ts'
 import { scheduleDailyReport } from './jobs/daily-report.ts'
@@ -21,19 +22,21 @@ import { tokenRoutes } from './routes/tokens.ts'
 import { addOrderListener } from './services/order-listener.ts'
 import { addOrderSync } from './services/order-sync.ts'
 
-export interface AppOptions { dataDir: string, backend?: Backend, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: FastifyServerOptions['logger'] }
+export interface AppOptions { dataDir: string, adminPassword: string, backend?: Backend, smtpPort?: number, orderPort?: number, syncEvery?: number, thumbnailDelay?: number, logger?: FastifyServerOptions['logger'] }
 
-export async function buildApp ({ dataDir, backend = memory(), smtpPort = 0, orderPort = 0, syncEvery = 5000, thumbnailDelay = 0, logger = false }: AppOptions) {
+export async function buildApp ({ dataDir, adminPassword, backend = memory(), smtpPort = 0, orderPort = 0, syncEvery = 5000, thumbnailDelay = 0, logger = false }: AppOptions) {
   const [uploads, thumbnails, inbox] = ['uploads', 'thumbnails', 'orders'].map((folder) => join(dataDir, folder)) as [string, string, string]
   await Promise.all([uploads, thumbnails, inbox].map((folder) => mkdir(folder, { recursive: true })))
 
-  const app = Fastify({ logger })
+  // Otherwise Ajv lets the text 'Infinity' pass the maximum of a number.
+  const app = Fastify({ logger, ajv: { customOptions: { strictNumbers: false } } })
+  await addAdminLogin(app, adminPassword)
   await app.register(backgroundJobs, {
     backend,
     metrics: { path: '/metrics' },
     health: { path: '/health' },
     routes: { prefix: '/jobs' },
-    admin: { authorize: (request) => request.ip === '127.0.0.1' } // in earnest: your own sessions, tokens or roles
+    admin: { authorize: app.basicAuth } // in production: over HTTPS, or your own sessions, tokens or roles
   })
   const mailServer = await startMailServer(smtpPort)
   app.addHook('onClose', () => mailServer.close())

@@ -2,7 +2,10 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { DeadLetter } from '../../types/job.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Runtime } from '../runtime.ts'
+import { authorization } from './authorize.ts'
+import { fromBackend } from './from-backend.ts'
 import { isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
+import { validatorCompiler } from './validator.ts'
 
 const tags = ['jobs admin']
 const forbidden = problem('Not authorized')
@@ -18,7 +21,7 @@ const listSchema = {
   tags,
   querystring: {
     type: 'object',
-    properties: { queue: text, limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } }
+    properties: { queue: { ...text, maxLength: 128 }, limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } }
   },
   response: {
     200: {
@@ -54,16 +57,13 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
   }
 
   async function routes (admin: FastifyInstance): Promise<void> {
-    admin.addHook('onRequest', async function (request, reply) {
-      const allowed = await authorize.call(this, request, reply)
-      if (reply.sent) return reply
-      if (allowed === false) return reply.code(403).send({ statusCode: 403, error: 'Forbidden', message: 'Not authorized to administer background jobs' })
-    })
+    admin.setValidatorCompiler(validatorCompiler)
+    admin.addHook('onRequest', authorization(authorize, admin.log))
 
     admin.get<{ Querystring: { queue?: string, limit: number } }>('/dead-letters', { schema: listSchema }, async (request, reply) => {
       const { queue } = request.query
       if (queue !== undefined && queueNamed(queue) === undefined) return missing(reply, 'queue', queue)
-      return (await inspection.listDead(request.query)).map((letter) => ({ ...letter, ...isoTimes(letter), payload: payloadText(letter) }))
+      return (await fromBackend(inspection.listDead(request.query))).map((letter) => ({ ...letter, ...isoTimes(letter), payload: payloadText(letter) }))
     })
     if (readOnly) return
 
@@ -71,13 +71,13 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
       ({ schema: { summary, tags, params, response: { ...success, 403: forbidden, 404: notFound } } })
 
     admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', change(id, 'Run a dead letter again'), async ({ params }, reply) =>
-      await inspection.retry(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+      await fromBackend(inspection.retry(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
 
     admin.delete<{ Params: { id: string } }>('/dead-letters/:id', change(id, 'Forget a dead letter'), async ({ params }, reply) =>
-      await inspection.remove(params.id) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+      await fromBackend(inspection.remove(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
 
     admin.post<{ Params: { id: string } }>('/jobs/:id/cancel', change(id, 'Cancel a job that waits or runs'), async ({ params }, reply) =>
-      await inspection.cancel(params.id) ? reply.code(204).send() : missing(reply, 'job that waits or runs', params.id))
+      await fromBackend(inspection.cancel(params.id)) ? reply.code(204).send() : missing(reply, 'job that waits or runs', params.id))
 
     for (const verb of ['pause', 'resume'] as const) {
       admin.post<{ Params: { queue: string } }>(`/queues/:queue/${verb}`, change(queue, `${verb} a queue`), async ({ params }, reply) => {
@@ -95,7 +95,7 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
 
     admin.post<{ Params: { schedule: string } }>('/schedules/:schedule/run', change(schedule, 'Run the job of a schedule now', { 202: enqueued }), async ({ params }, reply) => {
       if (!scheduler.has(params.schedule)) return missing(reply, 'schedule', params.schedule)
-      const { id } = await scheduler.run(params.schedule)
+      const { id } = await fromBackend(scheduler.run(params.schedule))
       return reply.code(202).send({ jobId: id })
     })
   }

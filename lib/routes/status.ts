@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import type { ScheduleView } from '../../types/schedules.ts'
 import type { Runtime } from '../runtime.ts'
+import { fromBackend } from './from-backend.ts'
 import { boolean, integer, iso, isoTimes, problem, sendNotFound, text, time } from './schemas.ts'
+import { validatorCompiler } from './validator.ts'
 
 const queueStatus = {
   type: 'object',
@@ -86,12 +88,12 @@ const jobSchema = {
 /** `GET <prefix>/status` and `GET <prefix>/:id`. */
 export function statusRoutes (instance: FastifyInstance, runtime: Runtime, prefix: string): void {
   instance.get(`${prefix}/status`, { schema: statusSchema }, async () => {
-    const status = await runtime.inspection.status()
+    const status = await fromBackend(runtime.inspection.status())
     return { ...status, schedules: mapValues(status.schedules, withIsoTimes) }
   })
 
-  instance.get<{ Params: { id: string } }>(`${prefix}/:id`, { schema: jobSchema }, async (request, reply) => {
-    const job = await runtime.inspection.get(request.params.id)
+  instance.get<{ Params: { id: string } }>(`${prefix}/:id`, { schema: jobSchema, validatorCompiler }, async (request, reply) => {
+    const job = await fromBackend(runtime.inspection.get(request.params.id))
     if (job === undefined) return sendNotFound(reply, `There is no job '${request.params.id}', or it ended too long ago`)
     return { ...job, ...isoTimes(job), error: job.error?.message }
   })

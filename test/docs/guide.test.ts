@@ -5,7 +5,10 @@ import { createTable as onPostgres } from '../../lib/outbox/postgres-sql.ts'
 import { createTable as onSqlite } from '../../lib/outbox/sqlite-sql.ts'
 import { buildApp } from '../helpers/app.ts'
 import { root } from '../helpers/example.ts'
+import { outputOf } from '../helpers/programs.ts'
 
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+const skip = (major > 22 || (major === 22 && minor >= 18)) ? false : 'type stripping needs Node >= 22.18'
 const guide = await readFile(join(root, 'docs/guide.md'), 'utf8')
 
 t.test("the guide shows the outbox's tables as they are created", async (t) => {
@@ -17,4 +20,19 @@ t.test('the guide names every metric', async (t) => {
   const app = await buildApp(t)
   await app.ready()
   for (const { name } of app.jobs.metrics!.registry.getMetricsAsArray()) t.ok(guide.includes(name.replace('jobs_', '')), name)
+})
+
+t.test("the guide's registration with credentials lets the right ones in", { skip }, async (t) => {
+  const [, registration] = /^```ts\n(import basicAuth.*?)^```$/ms.exec(guide)!
+  const printed = await outputOf(t, `import Fastify from 'fastify'
+    import backgroundJobs from 'fastify-background-jobs'
+    const checkPassword = async (user, password) => { if (password !== 'right') throw new Error('wrong password') }
+    const app = Fastify()
+    ${registration}
+    for (const password of ['wrong', 'right']) {
+      const authorization = 'Basic ' + Buffer.from('ada:' + password).toString('base64')
+      console.log((await app.inject({ url: '/jobs/admin/dead-letters', headers: { authorization } })).statusCode)
+    }
+    await app.close()`)
+  if (printed !== undefined) t.equal(printed, '401\n200\n')
 })

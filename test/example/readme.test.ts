@@ -27,7 +27,7 @@ t.test('the curl lines of the README answer what it says', async (t) => {
   const session = blocks('sh').find((block) => block.includes('curl'))!
   const steps = Array.from(session.matchAll(/^(curl .*)\n# (.*)$/gm), ([, command, answer]) => ({ command: command!, answer: answer! }))
   t.ok(steps.length >= 10)
-  const { base } = await startExample(t)
+  const { admin, base } = await startExample(t)
   const cwd = t.testdir()
   await writeFile(join(cwd, 'photo.jpg'), await sharp({ create: { width: 800, height: 600, channels: 3, background: 'teal' } }).jpeg().toBuffer())
   let jobId = ''
@@ -36,7 +36,7 @@ t.test('the curl lines of the README answer what it says', async (t) => {
     let found = ''
     // What a job has done is seen a little later.
     for (let attempt = 0; attempt < (asks ? ATTEMPTS : 1); attempt++) {
-      const line = command.replaceAll('localhost:3000', base).replaceAll('<jobId>', jobId)
+      const line = command.replaceAll('localhost:3000', base).replaceAll('<jobId>', jobId).replaceAll('<password>', admin.password)
       found = (await run('sh', ['-c', line], { cwd, env: plainEnv }).catch(({ stdout }) => ({ stdout }))).stdout
       if (normal(found) === normal(answer)) break
       await wait(50)

@@ -10,6 +10,8 @@ export const root = join(import.meta.dirname, '../..')
 export const plainEnv = { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 
 export interface Example {
+  /** Credentials of the admin routes. */
+  readonly admin: { readonly password: string, readonly authorization: string }
   /** Where cash desks connect. */
   readonly orderPort: number
   /** Where it listens: `http://127.0.0.1:<port>`. */
@@ -30,10 +32,16 @@ export async function startExample (t: Test, settings: Record<string, string> = 
   }
   t.teardown(stop)
   let orderPort = 0
+  let password = settings.ADMIN_PASSWORD ?? ''
   for await (const line of createInterface({ input: child.stdout })) {
     orderPort = Number(/cash desks: port (\d+)/.exec(line)?.[1] ?? orderPort)
+    password = /user admin, password (\w+)$/.exec(line)?.[1] ?? password
     const base = /listening on (\S+)/.exec(line)?.[1]
-    if (base !== undefined) return { base, orderPort, stop }
+    if (base !== undefined) return { admin: { password, authorization: basic(password) }, base, orderPort, stop }
   }
   throw new Error('the example does not listen')
+}
+
+function basic (password: string): string {
+  return `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`
 }

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import swagger from '@fastify/swagger'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import backgroundJobs, { type BackgroundJobsOptions } from '../../lib/index.ts'
 import { buildApp, deferred } from '../helpers/app.ts'
 
@@ -117,13 +117,6 @@ t.test('authorize is asked first for every route; it refuses by throwing, replyi
     for (const [method, path] of REQUESTS) t.equal((await ask(method, path, 'stranger')).statusCode, statusCode, `${method} ${path}`)
     t.match((await app.jobs.status()).queues.default, { paused: false, deadLetters: 1 })
   }
-})
-
-t.test('authorize gets the request, and the instance as its this; what it returns otherwise is a yes', async (t) => {
-  let self: FastifyInstance | undefined
-  const { ask } = await adminApp(t, { admin: { authorize (request) { self = this; return request.headers['x-role'] } } })
-  t.equal((await ask('GET', '/dead-letters')).statusCode, 200)
-  t.ok(self!.hasDecorator('jobs'))
 })
 
 t.test('readOnly leaves only what changes nothing', async (t) => {

@@ -1,0 +1,12 @@
+import { Ajv } from 'ajv'
+import type { FastifySchemaCompiler } from 'fastify'
+
+// As Fastify's own compiler, but for `strictNumbers`: with it, Ajv takes the text 'Infinity' for a number and then skips
+// `minimum` and `maximum`, which it checks for finite numbers only.
+const ajv = new Ajv({ coerceTypes: 'array', useDefaults: true, strict: false, strictNumbers: false })
+
+/**
+ * Compiles what the plugin's routes take from a request. Every number in their schemas needs a `minimum` and a `maximum`.
+ * The app's compiler is left alone: it may have other options, or be made for other schemas than JSON Schema.
+ */
+export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema }) => ajv.compile(schema)
