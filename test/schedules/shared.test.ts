@@ -358,6 +358,13 @@ t.test('an instance whose clock is far behind repeats no tick', async (t) => {
   t.same(ran.filter((tick) => tick > clock.epoch), expected(clock, MINUTE, 180))
 })
 
+t.test('an instance whose clock is far ahead runs its ticks too early, and the others run them again', async (t) => {
+  const { clock, ran } = await cluster(t, [0, 10 * MINUTE], { every: MINUTE }, {}, { history: 0 })
+  await clock.advance(20 * MINUTE)
+  const twice = ran.filter((tick, index) => ran.indexOf(tick) !== index)
+  t.same(twice, expected(clock, MINUTE, 20).slice(10))
+})
+
 t.test('a clock that was a day ahead when a tick was enqueued does not keep the next ones from being run', async (t) => {
   const { clock, ran, instances, join } = await cluster(t, [DAY], { every: HOUR })
   await clock.advance(HOUR)
