@@ -9,6 +9,12 @@ import type { Queue } from './queue.ts'
 import type { Definition } from './registry.ts'
 import { uuid } from './uuid.ts'
 
+/** The tick for which a schedule enqueues a job. */
+export interface TickToEnqueue extends ScheduledTick {
+  /** See `EnvelopeOptions.tickKey`. Absent: the backend need not remember the tick. */
+  readonly key?: string
+}
+
 export interface EnqueuerContext {
   readonly clock: Clock
   readonly hooks: Hooks
@@ -24,11 +30,11 @@ export class Enqueuer {
   }
 
   /** Throws what the caller did wrong at once; rejects with what the backend answers. */
-  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: ScheduledTick): Promise<EnqueuedJob> {
+  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue): Promise<EnqueuedJob> {
     return this.#hand(definition, this.#envelope(definition, payload, options, schedule), options?.signal)
   }
 
-  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: ScheduledTick): Promise<EnqueuedJob> {
+  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: TickToEnqueue): Promise<EnqueuedJob> {
     const { name } = options
     assertTakesDelegates(queue, name)
     assertSupports(queue, options)
@@ -63,7 +69,7 @@ export class Enqueuer {
     return enqueued
   }
 
-  #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: ScheduledTick): JobEnvelope {
+  #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue): JobEnvelope {
     this.#assertAccepts(definition)
     if (options !== undefined) assertSupports(definition.lane, options)
     definition.checkPayload(payload)
@@ -141,7 +147,7 @@ function assertSupports ({ backend, name }: Queue, { delay, runAt, priority, uni
   if (!capabilities.unique && uniqueKey !== undefined) throw new NotSupportedError(backend.name, name, "'uniqueKey'")
 }
 
-function envelopeOptions (name: string, options: EnqueueOptions, now: number, schedule: ScheduledTick | undefined): EnvelopeOptions | undefined {
+function envelopeOptions (name: string, options: EnqueueOptions, now: number, schedule: TickToEnqueue | undefined): EnvelopeOptions | undefined {
   const { id, delay, runAt, priority, uniqueKey, uniqueFor, attempts } = options
   if (delay !== undefined && runAt !== undefined) throw new InvalidOptionsError(`enqueue of job '${name}': give 'delay' or 'runAt', not both`)
   if (uniqueFor !== undefined && uniqueKey === undefined) throw new InvalidOptionsError(`enqueue of job '${name}': 'uniqueFor' needs a 'uniqueKey'`)
@@ -158,6 +164,7 @@ function envelopeOptions (name: string, options: EnqueueOptions, now: number, sc
     ...(uniqueKey !== undefined && { uniqueKey: `${name.length}:${name}:${uniqueKey}` }),
     ...(uniqueFor !== undefined && { uniqueFor }),
     ...(attempts !== undefined && { attempts }),
-    ...(schedule !== undefined && { schedule })
+    ...(schedule !== undefined && { schedule: { name: schedule.name, at: schedule.at } }),
+    ...(schedule?.key !== undefined && { tickKey: schedule.key })
   }
 }

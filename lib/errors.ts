@@ -48,6 +48,8 @@ export class UniqueKeyTakenError extends UniqueKeyTaken {
   }
 }
 
+export const TickTakenError = jobsError('FST_JOBS_TICK_TAKEN',
+  "Schedule %s could not enqueue its job: the id '%s' is that of %s; give that job another id, or the schedule another name", 500)
 export const AttemptOverError = jobsError('FST_JOBS_ATTEMPT_OVER',
   "The attempt of job '%s' (%s) is over, its scope is not to be had any more; stop when the signal aborts", 500)
 export const OutboxUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',

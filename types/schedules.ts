@@ -6,8 +6,9 @@ export type ScheduleRule =
    */
   | { readonly every: number, readonly cron?: never, readonly timezone?: never }
   /**
-   * A cron pattern of five or six fields (seconds first), at most 256 characters; day of month and weekday, when both are
-   * given, are alternatives. `timezone`: IANA name, default 'UTC'.
+   * A cron pattern of five or six fields (seconds first), at most 256 characters. Weekdays: 0 to 7 from Sunday to Sunday, or names.
+   * When both day of month and weekday are given, either will do; with `+` before the weekday both have to match.
+   * `timezone`: IANA name, default 'UTC'.
    */
   | { readonly cron: string, readonly timezone?: string, readonly every?: never }
 
@@ -29,7 +30,7 @@ export interface ScheduleOptions<Payload = unknown> {
   startAt?: Date | number
   /** No tick after it. A Date or milliseconds since the epoch. */
   endAt?: Date | number
-  /** Also run when the app starts; on a durable backend for the latest tick, unless that has run. Default false. */
+  /** Also run when the app starts; on a durable backend for the latest tick, unless that or a later one has run. Default false. */
   immediate?: boolean
 }
 

@@ -39,7 +39,7 @@ interface Verdict {
 function ask (authorize: Authorize, instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply): Promise<Verdict> {
   return new Promise((resolve, reject) => {
     const result = authorize.call(instance, request, reply, (error, allowed) => {
-      if (error === undefined || error === null) resolve({ yes: allowed !== false })
+      if (error === undefined || error === null) resolve(allowed === undefined ? { yes: true } : verdictOf(allowed))
       else reject(error)
     })
     if (authorize.length >= 3) {

@@ -1,29 +1,21 @@
-import type { ScheduledTick } from '../../types/job.ts'
-import type { DelegateHandler, EnqueuedJob, JobDefinition } from '../../types/jobs.ts'
-import type { EnqueueOptions } from '../../types/options.ts'
+import type { DelegateHandler, JobDefinition } from '../../types/jobs.ts'
 import type { ScheduleOptions, ScheduleRule } from '../../types/schedules.ts'
 import { assertTakesDelegates } from '../enqueuer.ts'
 import { InvalidOptionsError, kindOf, NotSupportedError } from '../errors.ts'
-import { toError } from '../serialize-error.ts'
-import { logError } from '../log-error.ts'
 import { checkScheduleOptions, checkScheduleRule } from '../options.ts'
 import type { Queue } from '../queue.ts'
 import { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
+import { toError } from '../serialize-error.ts'
 import { checkName } from '../validation.ts'
 import { CronRule, cronProblem, MAX_PATTERN_LENGTH } from './cron.ts'
 import { EveryRule } from './every.ts'
+import { createHost, type Target } from './host.ts'
 import { BoundedRule, type Rule } from './rule.ts'
-import { Schedule, type ScheduleHost } from './schedule.ts'
+import { Schedule, type Bounds } from './schedule.ts'
+import { TickNames } from './tick-names.ts'
 
 type GivenOptions = ScheduleOptions & { queue?: string }
-
-/** What a tick enqueues. */
-interface Target {
-  readonly job: string
-  readonly queue: Queue
-  enqueue (options: EnqueueOptions, tick: ScheduledTick): Promise<EnqueuedJob>
-}
 
 /** Checks all that can be checked before the first tick comes. Throws FST_JOBS_INVALID_OPTIONS, _NOT_SUPPORTED or _NOT_SERIALIZABLE. */
 export function createSchedule (runtime: Runtime, name: string, rule: ScheduleRule, job: string | JobDefinition | DelegateHandler, options: GivenOptions = {}): Schedule {
@@ -33,42 +25,32 @@ export function createSchedule (runtime: Runtime, name: string, rule: ScheduleRu
   if (!scheduler.isOpen) throw new InvalidOptionsError(`${subject}: it came after 'ready'; register schedules while plugins are registered`)
   if (scheduler.has(name)) throw new InvalidOptionsError(`${subject}: there is one of that name already`)
   checkScheduleOptions(options, subject)
-  const { start, end } = bounds(options, subject)
+  const limits = bounds(options, subject)
   const described = describeRule(rule, subject, clock.now())
   const target = typeof job === 'function' ? delegateTarget(runtime, name, job, options) : jobTarget(runtime, subject, job, options)
   checkCapabilities(target.queue, options)
-  const shared = target.queue.backend.capabilities.durable
+  const names = new TickNames(name, target.queue.name, target.job)
+  const host = createHost(runtime, name, target, names)
   const createRule = (startOfApp: number): Rule => {
     const plain = described.every === undefined
       ? new CronRule(described.cron, described.timezone)
-      : new EveryRule(described.every, Number(options.startAt ?? (shared ? 0 : startOfApp)))
-    return new BoundedRule(plain, start, end)
+      : new EveryRule(described.every, options.startAt === undefined ? (host.shared ? 0 : startOfApp) : limits.startAt)
+    return new BoundedRule(plain, limits.startAt, limits.endAt)
   }
-  return new Schedule(name, { job: target.job, queue: target.queue.name, ...described }, createRule, options, hostOf(runtime, name, target, shared))
+  const description = { job: typeof job === 'function' ? 'delegate' : target.job, queue: target.queue.name, ...described }
+  return new Schedule(name, description, createRule, { ...options, ...limits }, names, host)
 }
 
-function hostOf (runtime: Runtime, name: string, { queue, enqueue }: Target, shared: boolean): ScheduleHost {
-  const log = runtime.log.child({ schedule: name })
-  return {
-    enqueue,
-    shared,
-    async isUnfinished (id) {
-      const { state } = await queue.backend.find!(id) ?? {}
-      return state === 'waiting' || state === 'delayed' || state === 'active'
-    },
-    onHandled: runtime.scheduler.wakeFor,
-    onMissed: (missed) => log.warn({ missed }, 'ticks passed by while the process slept or its clock was set'),
-    onFailed: (error, tick) => logError(log, 'error', error, { tick }, 'a tick could not be enqueued, it is tried again')
-  }
-}
-
-function bounds ({ startAt, endAt }: ScheduleOptions, subject: string): { start: number, end: number } {
-  for (const [option, value] of Object.entries({ startAt, endAt })) {
-    if (value !== undefined && Number.isNaN(new Date(value).getTime())) throw new InvalidOptionsError(`${subject}: option '${option}' is an invalid Date`)
-  }
-  const [start, end] = [Number(startAt ?? -Infinity), Number(endAt ?? Infinity)]
-  if (end < start) throw new InvalidOptionsError(`${subject}: option 'endAt' is before 'startAt'`)
-  return { start, end }
+function bounds (options: ScheduleOptions, subject: string): Bounds {
+  const [startAt = -Infinity, endAt = Infinity] = (['startAt', 'endAt'] as const).map((option) => {
+    const value = options[option]
+    // A Date has whole milliseconds: ids and stores tell ticks apart by them.
+    const time = value === undefined ? undefined : new Date(value).getTime()
+    if (Number.isNaN(time)) throw new InvalidOptionsError(`${subject}: option '${option}' is an invalid Date`)
+    return time
+  })
+  if (endAt < startAt) throw new InvalidOptionsError(`${subject}: option 'endAt' is before 'startAt'`)
+  return { startAt, endAt }
 }
 
 type DescribedRule = { readonly every: number } | { readonly every?: undefined, readonly cron: string, readonly timezone: string }
@@ -119,7 +101,7 @@ function delegateTarget (runtime: Runtime, name: string, handler: DelegateHandle
   const target = runtime.queue(queue)
   assertTakesDelegates(target, name)
   return {
-    job: 'delegate',
+    job: name,
     queue: target,
     enqueue: async (options, tick) => runtime.enqueuer.enqueueDelegate(handler, target, { ...options, name, signal: runtime.lifecycle.stopping }, tick)
   }

@@ -36,14 +36,37 @@ export class CronRule implements Rule {
   }
 }
 
+/** The least and the greatest value of each field; a pattern of five fields has no seconds. */
+const LIMITS = [[0, 59], [0, 59], [0, 23], [1, 31], [1, 12], [0, 6]] as const
+
 /** What is wrong with a pattern, in a sentence; undefined when it ticks some time after `now`. */
 export function cronProblem (pattern: string, timezone: string, now: number): string | undefined {
-  const fields = pattern.trim().split(/\s+/).length
+  const fields = pattern.trim().split(/\s+/)
   // croner would take a date, and years.
-  if (fields !== 5 && fields !== 6 && !/^@\w+$/.test(pattern.trim())) return `it must have five fields, or six with seconds, not ${fields}`
+  if (fields.length !== 5 && fields.length !== 6 && !/^@\w+$/.test(pattern.trim())) return `it must have five fields, or six with seconds, not ${fields.length}`
   try {
-    return new CronRule(pattern, timezone).next(now) === undefined ? 'it never comes' : undefined
+    return openStep(fields) ?? (new CronRule(pattern, timezone).next(now) === undefined ? 'it never comes' : undefined)
   } catch (error) {
-    return toError(error).message
+    return plainMessage(toError(error).message)
   }
+}
+
+/** Quartz and others take `5/15` for every 15 from 5 on. croner does not: the problem says what to write instead. */
+function openStep (fields: readonly string[]): string | undefined {
+  for (const [index, [least, greatest]] of LIMITS.slice(-fields.length).entries()) {
+    for (const part of fields[index]!.split(',')) {
+      const [, start, step] = /^(\d+|[a-z]{3})\/(\d+)$/i.exec(part) ?? []
+      if (start === undefined || Number(start) > greatest) continue
+      const range = `'${start}-${greatest}/${step}'`
+      return `'${part}' is not supported: write ${Number(start) === least ? `'*/${step}' or ${range}` : range}`
+    }
+  }
+  return undefined
+}
+
+// croner counts days and months from 0 in its messages.
+function plainMessage (message: string): string {
+  return message
+    .replace(/^CronPattern: /, '')
+    .replace(/^(Invalid value for (?:day|month|nearestWeekdays): )(-?\d+)$/, (_, text, value) => `${text}${Number(value) + 1}`)
 }

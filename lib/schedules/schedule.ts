@@ -1,16 +1,16 @@
-import type { ScheduledTick } from '../../types/job.ts'
 import type { EnqueuedJob } from '../../types/jobs.ts'
 import type { EnqueueOptions } from '../../types/options.ts'
 import type { ScheduleOptions, ScheduleView } from '../../types/schedules.ts'
+import type { TickToEnqueue } from '../enqueuer.ts'
+import { FailedTick } from './failed-tick.ts'
 import type { Rule } from './rule.ts'
+import type { TickNames } from './tick-names.ts'
 import { UnfinishedRuns, type RunsHost } from './unfinished-runs.ts'
 
 /** Milliseconds by which a tick may be late and still run in its turn. */
 const GRACE = 60_000
 /** Milliseconds by which the clock may be set back and ticks that have run are not run again. */
 const SETBACK = 60_000
-/** Milliseconds until a tick that could not be enqueued is tried again. */
-const RETRY_DELAY = 5000
 /** Milliseconds by which the clock of another instance may be behind, on top of the grace or of the interval until which it may run a tick. */
 const SKEW = 60_000
 /** Milliseconds for which a tick stays taken at the most, but for the skew. */
@@ -27,10 +27,18 @@ export interface ScheduleCounts {
   readonly failed: number
 }
 
+/** Milliseconds since the epoch, or an infinity. */
+export interface Bounds {
+  readonly startAt: number
+  readonly endAt: number
+}
+
 /** How a schedule acts on the app. */
 export interface ScheduleHost extends RunsHost {
   /** Rejects when the tick cannot be enqueued. */
-  enqueue (options: EnqueueOptions, tick: ScheduledTick): Promise<EnqueuedJob>
+  enqueue (options: EnqueueOptions, tick: TickToEnqueue): Promise<EnqueuedJob>
+  /** Rejects with FST_JOBS_TICK_TAKEN when the job of that id is not one of this schedule's. */
+  assertOwn (id: string): Promise<void>
   /** Done with a tick: the next one may be due. */
   onHandled (schedule: Schedule): void
   onMissed (count: number): void
@@ -42,7 +50,8 @@ export class Schedule {
   readonly name: string
   readonly description: Pick<ScheduleView, 'job' | 'queue' | 'every' | 'cron' | 'timezone'>
   readonly #createRule: (start: number) => Rule
-  readonly #options: ScheduleOptions
+  readonly #options: ScheduleOptions & Bounds
+  readonly #names: TickNames
   readonly #host: ScheduleHost
   readonly #unfinished: UnfinishedRuns
   /** Undefined before the start and after the stop. */
@@ -51,15 +60,10 @@ export class Schedule {
   #seenUntil = 0
   /** The first tick after it. */
   #next: number | undefined
-  /** How often the clock was set back so far that ticks come again: they are other ticks then, up to where it was before. */
-  #setBacks = 0
-  #cameBefore = -Infinity
   #busy = false
   #paused = false
   #resumedAt = -Infinity
-  /** A tick that could not be enqueued, and when to try again. */
-  #failedTick: number | undefined
-  #retryAt = 0
+  readonly #failedTick = new FailedTick()
   #lastRun: number | undefined
   #lastJobId: string | undefined
   #lastSuccess: number | undefined
@@ -69,11 +73,14 @@ export class Schedule {
   #failed = 0
 
   /** `createRule` gets the time of the app's start. */
-  constructor (name: string, description: Schedule['description'], createRule: (start: number) => Rule, options: ScheduleOptions, host: ScheduleHost) {
+  constructor (
+    name: string, description: Schedule['description'], createRule: (start: number) => Rule, options: ScheduleOptions & Bounds, names: TickNames, host: ScheduleHost
+  ) {
     this.name = name
     this.description = description
     this.#createRule = createRule
     this.#options = options
+    this.#names = names
     this.#host = host
     this.#unfinished = new UnfinishedRuns(host)
   }
@@ -96,7 +103,7 @@ export class Schedule {
 
   /** When to look again; undefined when nothing comes by itself. */
   get wakeAt (): number | undefined {
-    return this.#busy || this.#paused || this.#next === undefined ? undefined : Math.max(this.#next, this.#retryAt)
+    return this.#busy || this.#paused || this.#next === undefined ? undefined : Math.max(this.#next, this.#failedTick.retryAt)
   }
 
   start (now: number): void {
@@ -104,7 +111,7 @@ export class Schedule {
     this.#seeUntil(now)
     if (!this.#options.immediate || this.#paused || !this.#isWithinBounds(now)) return
     // Only a startAt can keep ticks from having been.
-    this.#handle(rule.latest(now) ?? Number(this.#options.startAt), now)
+    this.#handle(rule.latest(now) ?? this.#options.startAt, now)
   }
 
   stop (): void {
@@ -139,8 +146,11 @@ export class Schedule {
   check (now: number): void {
     const rule = this.#rule
     if (rule === undefined || this.#busy || this.#paused) return
-    if (now < this.#seenUntil - SETBACK) this.#setBack(now)
-    if (this.#next === undefined || now < this.#next || this.#waitsToRetry(now)) return
+    if (now < this.#seenUntil - SETBACK) {
+      this.#names.setBack(this.#seenUntil)
+      this.#seeUntil(now)
+    }
+    if (this.#next === undefined || now < this.#next || this.#failedTick.waits(now)) return
     let tick = this.#next
     let passed = 1
     const following = this.#seeUntil(tick)
@@ -150,20 +160,9 @@ export class Schedule {
       this.#seeUntil(tick)
     }
     // One that could not be enqueued in its time is tried until the next one comes.
-    const runs = this.#options.missed === 'runOnce' || now - tick <= GRACE || tick === this.#failedTick
+    const runs = this.#options.missed === 'runOnce' || now - tick <= GRACE || this.#failedTick.is(tick)
     this.#miss(runs ? passed - 1 : passed)
     if (runs) this.#handle(tick, now)
-  }
-
-  #setBack (now: number): void {
-    this.#setBacks++
-    this.#cameBefore = Math.max(this.#cameBefore, this.#seenUntil)
-    this.#seeUntil(now)
-  }
-
-  // The clock may have been set back meanwhile.
-  #waitsToRetry (now: number): boolean {
-    return now < this.#retryAt && this.#retryAt <= now + RETRY_DELAY
   }
 
   #seeUntil (time: number): number | undefined {
@@ -192,34 +191,38 @@ export class Schedule {
 
   #fail (error: unknown, tick: number, now: number): void {
     this.#failed++
-    this.#failedTick = tick
-    this.#retryAt = now + RETRY_DELAY
     // It stays due, unless it fell into a pause.
     this.#seeUntil(Math.max(tick - 1, this.#resumedAt))
-    this.#host.onFailed(error, tick)
+    if (this.#failedTick.record(tick, error, now)) this.#host.onFailed(error, tick)
   }
 
   async #enqueue (tick: number): Promise<void> {
     const { jitter = 0, priority } = this.#options
-    const id = this.#idOf(tick)
     const enqueued = await this.#host.enqueue({
-      id,
+      id: this.#names.idOf(tick),
       priority,
-      uniqueKey: `schedule:${id}`,
+      uniqueKey: this.#names.uniqueKeyOf(tick),
       uniqueFor: this.#uniqueFor(tick),
       ...(jitter > 0 && { runAt: tick + Math.round(jitter * Math.random()) })
-    }, { name: this.name, at: tick })
+    }, {
+      name: this.name,
+      at: tick,
+      key: this.#host.shared ? this.#names.keyOf(tick) : undefined
+    })
     switch (enqueued.status) {
       case 'dropped':
         this.#failed++
         return
       case 'enqueued':
         this.#ticks++
-        // falls through
-      case 'duplicate':
-        this.#unfinished.enqueued(tick)
         this.#remember(tick, enqueued.id)
+        break
+      case 'duplicate':
+        await this.#host.assertOwn(enqueued.id)
+        // The backend may have answered with the job of a later tick, which it remembers.
+        this.#remember(this.#names.tickOf(enqueued.id) ?? tick, enqueued.id)
     }
+    this.#unfinished.enqueued(tick)
   }
 
   #remember (time: number, id: string): void {
@@ -230,15 +233,10 @@ export class Schedule {
 
   async #isRunBefore (tick: number): Promise<boolean> {
     if (await this.#unfinished.any()) return true
-    const elsewhere = this.#rule && await this.#unfinished.findElsewhere(tick, this.#rule, (earlier) => this.#idOf(earlier))
+    const elsewhere = this.#rule && await this.#unfinished.findElsewhere(tick, this.#rule, (earlier) => this.#names.idOf(earlier))
     if (elsewhere === undefined) return false
     this.#remember(elsewhere.tick, elsewhere.id)
     return true
-  }
-
-  /** The same in every instance, and the same again when a late one comes to this tick. */
-  #idOf (tick: number): string {
-    return `${this.name}@${new Date(tick).toISOString()}${tick > this.#cameBefore ? '' : `~${this.#setBacks}`}`
   }
 
   #uniqueFor (tick: number): number {
@@ -246,7 +244,6 @@ export class Schedule {
   }
 
   #isWithinBounds (now: number): boolean {
-    const { startAt = -Infinity, endAt = Infinity } = this.#options
-    return now >= Number(startAt) && now <= Number(endAt)
+    return now >= this.#options.startAt && now <= this.#options.endAt
   }
 }

@@ -1,4 +1,4 @@
-import type { Deliver, Delivery, JobEnvelope, Outcome } from '../../lib/index.ts'
+import type { Deliver, Delivery, EnqueueResult, JobEnvelope, Outcome } from '../../lib/index.ts'
 import type { Change } from '../helpers/durable-memory.ts'
 import { consuming, settling, storing, withoutOption, withSettings } from '../helpers/mutations.ts'
 
@@ -10,6 +10,28 @@ export interface Mutant {
 }
 
 let count = 0
+
+/** The store's clock is wrong by so many milliseconds. */
+function atClock (skew: number): Change {
+  return ({ open }) => ({ open: (context) => open({ ...context, clock: { ...context.clock, now: () => context.clock.now() + skew } }) })
+}
+
+/** Ticks are remembered before their jobs are admitted, for all queues together. */
+function rememberingTicksBefore (): Change {
+  return ({ enqueue }) => {
+    const seen = new Map<string, string>()
+    return {
+      async enqueue (queue, jobs, options) {
+        const [{ id, options: { tickKey, schedule } = {} }] = jobs as [JobEnvelope]
+        const tick = `${tickKey} ${schedule?.at}`
+        const duplicate: EnqueueResult = { id: seen.get(tick)!, status: 'duplicate' }
+        if (seen.has(tick)) return [duplicate]
+        if (tickKey !== undefined) seen.set(tick, id)
+        return enqueue(queue, jobs, options)
+      }
+    }
+  }
+}
 
 export const mutants: readonly Mutant[] = [
   {
@@ -247,6 +269,91 @@ export const mutants: readonly Mutant[] = [
     fault: 'what waits is not counted',
     foundBy: 'the status counts what waits, is delayed, runs and is dead',
     change: ({ stats }) => ({ stats: async (queue) => ({ ...await stats(queue), waiting: 0 }) })
+  },
+  {
+    fault: 'a tick is not remembered',
+    foundBy: 'a tick is not enqueued again when its job and its unique key are forgotten',
+    change: withoutOption('tickKey')
+  },
+  {
+    fault: 'a tick is not remembered, so that the next deployment enqueues it again',
+    foundBy: 'deployments of a schedule with immediate run its latest tick once, though its job and its unique key are gone',
+    change: withoutOption('tickKey')
+  },
+  {
+    fault: 'ticks are forgotten with the app',
+    foundBy: 'the next app on the store remembers the tick, too',
+    change: (() => {
+      let connections = 0
+      return (backend) => {
+        const connection = ++connections
+        return storing((job) => ({ ...job, options: { ...job.options, tickKey: `${connection} ${job.options?.tickKey}` } }))(backend)
+      }
+    })()
+  },
+  {
+    fault: 'ticks long before the last one are enqueued',
+    foundBy: 'a tick that is earlier than the last one by more than uniqueFor is a duplicate of that one; within uniqueFor its unique key decides',
+    change: storing((job) => ({ ...job, options: { ...job.options, uniqueFor: 1e12 } }))
+  },
+  {
+    fault: 'no tick before the last one is enqueued',
+    foundBy: 'a tick that is earlier than the last one by more than uniqueFor is a duplicate of that one; within uniqueFor its unique key decides',
+    change: withoutOption('uniqueFor')
+  },
+  {
+    fault: 'the first tick is remembered for ever',
+    foundBy: 'a later tick is enqueued, and is the last one from then on',
+    change: ({ enqueue }) => {
+      const first = new Set<unknown>()
+      return {
+        enqueue (queue, jobs, options) {
+          const tickKey = jobs[0]!.options?.tickKey
+          if (!first.has(tickKey)) {
+            first.add(tickKey)
+            return enqueue(queue, jobs, options)
+          }
+          return enqueue(queue, jobs.map((job) => ({ ...job, options: { ...job.options, tickKey: undefined } })), options)
+        }
+      }
+    }
+  },
+  {
+    fault: 'a tick in the far future is trusted',
+    foundBy: 'a last tick that is more than a minute in the future does not count, and is replaced',
+    change: atClock(7_200_000)
+  },
+  {
+    fault: 'no tick in the future is trusted',
+    foundBy: 'a last tick that is less than a minute in the future counts',
+    change: atClock(-60_000)
+  },
+  {
+    fault: 'of jobs that are enqueued at once, each is a new tick',
+    foundBy: 'a tick of which many jobs are enqueued at the same time is one job',
+    change: ({ enqueue }) => ({
+      enqueue: (queue, jobs, options) => enqueue(queue, jobs.map((job, index) => index === 0 ? job : { ...job, options: { ...job.options, tickKey: `${index}` } }), options)
+    })
+  },
+  {
+    fault: 'schedules share their ticks',
+    foundBy: 'the ticks of two schedules, and those of two queues, do not meet',
+    change: storing((job) => ({ ...job, options: { ...job.options, tickKey: 'one' } }))
+  },
+  {
+    fault: 'queues share their ticks',
+    foundBy: 'the ticks of two schedules, and those of two queues, do not meet',
+    change: rememberingTicksBefore()
+  },
+  {
+    fault: 'a tick that found no room is remembered',
+    foundBy: 'a tick that found no room is not remembered, and one that is a duplicate needs none',
+    change: rememberingTicksBefore()
+  },
+  {
+    fault: 'schedules of the same name have the same ids',
+    foundBy: 'two services run schedules of the same name, with other jobs or in other queues',
+    change: storing((job) => ({ ...job, id: job.id.replace(/\.\w+$/, '') }))
   },
   {
     fault: 'a second app is taken',

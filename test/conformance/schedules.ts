@@ -53,6 +53,46 @@ export const schedules: readonly Case[] = [
     }
   },
   {
+    name: 'deployments of a schedule with immediate run its latest tick once, though its job and its unique key are gone',
+    appliesTo: ({ capabilities }) => capabilities.durable && capabilities.unique && capabilities.inspect,
+    async run (lab) {
+      let runs = 0
+      for (let deployment = 1; deployment <= 3; deployment++) {
+        const app = await lab.app()
+        app.jobs.define('work', { attempts: 1 }, async () => {
+          runs++
+          throw new Error('always')
+        })
+        app.jobs.schedule('monthly', { cron: '0 0 1 * *' }, 'work', { immediate: true })
+        await app.ready()
+        const { lastJobId } = await until('the tick is seen to', () => app.jobs.schedules.list().find(({ lastRun }) => lastRun !== undefined))
+        await app.jobs.idle()
+        // Removed, it gives back both its id and its key, a week before their time.
+        assert.equal(await app.jobs.deadLetters.remove(lastJobId!), deployment === 1)
+        await app.close()
+      }
+      assert.equal(runs, 1)
+    }
+  },
+  {
+    name: 'two services run schedules of the same name, with other jobs or in other queues',
+    appliesTo: ({ capabilities }) => capabilities.durable && capabilities.unique,
+    async run (lab) {
+      const ran: string[] = []
+      // The jobs that a service has, by their queues; the schedule enqueues the first one.
+      for (const jobs of [{ report: 'default', clean: 'default' }, { clean: 'default', report: 'default' }, { report: 'other', clean: 'other' }]) {
+        const app = await lab.app({ queues: { other: {} } })
+        for (const [name, queue] of Object.entries(jobs)) {
+          app.jobs.define(name, { queue }, async (_payload, { job }) => { ran.push(`${job.name} in ${job.queue}`) })
+        }
+        app.jobs.schedule('hourly', { every: 3_600_000 }, Object.keys(jobs)[0]!, { immediate: true, overlap: 'allow' })
+        await app.ready()
+        await until('its tick has run', () => ran.includes(`${Object.keys(jobs)[0]} in ${Object.values(jobs)[0]}`))
+        await app.close()
+      }
+    }
+  },
+  {
     name: 'five processes run each of 100 ticks, as one job each, though one is killed and one is stopped and continued',
     appliesTo: ({ capabilities }) => capabilities.durable && capabilities.unique,
     async run (lab) {

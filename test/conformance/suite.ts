@@ -17,12 +17,13 @@ import { schedules } from './schedules.ts'
 import { shutdown } from './shutdown.ts'
 import { stalls } from './stalls.ts'
 import type { ConformanceTarget } from './target.ts'
+import { ticks } from './ticks.ts'
 import { unique } from './unique.ts'
 
 /** Everything that a backend promises, a sentence a case. */
 export const cases: readonly Case[] = [
   ...enqueue, ...order, ...retries, ...deadLetterCases, ...deployments, ...unique, ...capacity, ...payloads, ...inspection, ...context, ...shutdown, ...opening, ...outages,
-  ...schedules, ...processes, ...stalls
+  ...schedules, ...ticks, ...processes, ...stalls
 ]
 
 /** The cases that apply to the backend. */

@@ -10,22 +10,28 @@ export interface SharedBackend {
 /** A durable store in this process, which several apps share: every app gets a backend of its own from `connect`. */
 export function sharedStore (clock: Clock): { connect (): SharedBackend } {
   const store = memory({ serialize: true })
-  const consumers: Deliver[] = []
+  /** Of each queue that somebody works on, whoever does. */
+  const consumers = new Map<string, Deliver[]>()
   let opened: Promise<void> | undefined
-  let consumed = false
   let turn = 0
 
-  async function handOver (delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void): Promise<void> {
-    const deliver = consumers[turn++ % consumers.length]!
-    settle(delivery, await deliver({ envelope: delivery.envelope, signal: new AbortController().signal }))
+  /** The queue's jobs go to its consumers by turns. */
+  function consumersOf (queue: string, options: { concurrency: number }): Deliver[] {
+    const known = consumers.get(queue)
+    if (known !== undefined) return known
+    const delivers: Deliver[] = []
+    consumers.set(queue, delivers)
+    async function handOver (delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void): Promise<void> {
+      const deliver = delivers[turn++ % delivers.length]!
+      settle(delivery, await deliver({ envelope: delivery.envelope, signal: new AbortController().signal }))
+    }
+    store.consume(queue, options, handOver as never)
+    return delivers
   }
 
   function connect (): SharedBackend {
-    let deliverToMe: Deliver | undefined
+    const stops: (() => void)[] = []
     let alive = true
-    const stop = (): void => {
-      if (deliverToMe !== undefined && consumers.includes(deliverToMe)) consumers.splice(consumers.indexOf(deliverToMe), 1)
-    }
     function cut<Args extends unknown[], Answer> (method: (...args: Args) => Answer): (...args: Args) => Answer | Promise<never> {
       return (...args) => alive ? method.apply(store, args) : new Promise<never>(() => {})
     }
@@ -45,15 +51,16 @@ export function sharedStore (clock: Clock): { connect (): SharedBackend } {
       cancel: cut(store.cancel!),
       stats: (queue) => store.stats(queue),
       consume (queue, options, deliver): Consumer {
-        consumers.push(deliverToMe = deliver)
-        if (!consumed) store.consume(queue, options, handOver as never)
-        consumed = true
+        const delivers = consumersOf(queue, options)
+        delivers.push(deliver)
+        const stop = (): void => { if (delivers.includes(deliver)) delivers.splice(delivers.indexOf(deliver), 1) }
+        stops.push(stop)
         return { pause () {}, resume () {}, async stop () { stop() } }
       },
       abandon: () => [],
       async close () {}
     } satisfies Backend
-    return { backend, kill () { alive = false; stop() } }
+    return { backend, kill () { alive = false; for (const stop of stops) stop() } }
   }
 
   return { connect }

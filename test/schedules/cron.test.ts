@@ -22,6 +22,9 @@ t.test('the spring gap: New York has no 02:00 to 03:00 on 2026-03-08', async (t)
   t.same(ticks('0 2 * * *', ...gap), ['03-08 07:00'])
   t.same(ticks('0 3 * * *', ...gap), ['03-08 07:00'], '03:00 is 07:00 UTC')
   t.same(ticks('15,45 2 * * *', ...gap), [], 'several times a day: what falls into the gap is left out')
+  t.same(ticks('30 2,14 * * *', 'America/New_York', '2026-03-08T04:00:00Z', '2026-03-09T04:00:00Z'), ['03-08 18:30'], 'also when the other one is hours away')
+  t.same(ticks('*/20 30 2 * * *', ...gap), [], 'and when they are seconds apart')
+  t.same(ticks('30 2 * * SUN', ...gap), ['03-08 07:00'], 'one time on some days is one time of day')
   t.same(ticks('0 1-3 * * *', ...gap), ['03-08 06:00', '03-08 07:00'])
   t.same(ticks('0 * * * *', ...gap), ['03-08 05:00', '03-08 06:00', '03-08 07:00', '03-08 08:00', '03-08 09:00'], 'an hour each, in real time')
   t.same(ticks('*/30 * * * *', ...gap), halves('03-08', 4, 9).slice(1))
@@ -67,18 +70,131 @@ t.test('a daily tick comes once every local day of a year with both changes', as
   }
 })
 
-t.test('five and six fields, names, lists, steps, the last day', async (t) => {
+/** Days of November 2026, which begins on a Sunday, in UTC. */
+function days (pattern: string): string {
+  return ticks(pattern, 'UTC', '2026-10-31T23:59:59Z', '2026-11-30T23:59:59Z').map((tick) => Number(tick.slice(3, 5))).join(' ')
+}
+
+t.test('five fields, or six with seconds first', async (t) => {
   t.same(ticks('*/20 * * * * *', 'UTC', '2026-11-01T00:00:00Z', '2026-11-01T00:01:00Z').length, 3)
-  t.same(ticks('0 12 * * MON-FRI', 'UTC', '2026-11-01T00:00:00Z', '2026-11-07T23:00:00Z'),
-    ['11-02 12:00', '11-03 12:00', '11-04 12:00', '11-05 12:00', '11-06 12:00'])
-  t.same(ticks('0 12 * * 7', 'UTC', '2026-11-01T00:00:00Z', '2026-11-10T23:00:00Z'), ticks('0 12 * * 0', 'UTC', '2026-11-01T00:00:00Z', '2026-11-10T23:00:00Z'))
+  t.same(ticks('0 30 12 * * *', 'UTC', '2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z'), ['11-01 12:30'])
+  t.equal(days('0 12 * * *').split(' ').length, 30)
+})
+
+t.test('weekdays are 0 to 7 from Sunday to Sunday, or names', async (t) => {
+  for (const sunday of ['0', '7', 'SUN', 'sun']) t.equal(days(`0 0 * * ${sunday}`), '1 8 15 22 29', sunday)
+  for (const monday of ['1', 'MON', 'Mon']) t.equal(days(`0 0 * * ${monday}`), '2 9 16 23 30', monday)
+  for (const saturday of ['6', 'SAT']) t.equal(days(`0 0 * * ${saturday}`), '7 14 21 28', saturday)
+  t.equal(days('0 0 * * MON-FRI'), days('0 0 * * 1-5'))
+  t.equal(days('0 0 * * MON-SUN').split(' ').length, 30)
+  t.equal(days('0 0 * * SAT-SUN'), '1 7 8 14 15 21 22 28 29')
+  t.match(cronProblem('0 0 * * 8', 'UTC', 0), /dayOfWeek: 8/)
+})
+
+t.test("Quartz's weekdays, 1 to 7 from Sunday, become those of here when each is lowered by one", async (t) => {
+  const quartz = { SUN: 1, MON: 2, TUE: 3, WED: 4, THU: 5, FRI: 6, SAT: 7 }
+  for (const [name, number] of Object.entries(quartz)) t.equal(days(`0 0 * * ${number - 1}`), days(`0 0 * * ${name}`), name)
+})
+
+t.test('names of months and days have three letters', async (t) => {
+  t.same(ticks('0 0 1 jan,JUL *', 'UTC', '2026-01-01T12:00:00Z', '2027-01-01T12:00:00Z'), ['07-01 00:00', '01-01 00:00'])
+  t.equal(days('0 0 * NOV MON,WED-FRI'), '2 4 5 6 9 11 12 13 16 18 19 20 23 25 26 27 30')
+  for (const pattern of ['0 0 * * MONDAY', '0 0 * NOVEMBER *']) t.match(cronProblem(pattern, 'UTC', 0), /has to stand alone/, pattern)
+})
+
+t.test('L is the last day, or the last of a weekday', async (t) => {
   t.same(ticks('0 0 L * *', 'UTC', '2026-01-01T00:00:00Z', '2026-03-31T23:00:00Z'), ['01-31 00:00', '02-28 00:00', '03-31 00:00'])
-  t.same(ticks('0 0 31 * *', 'UTC', '2026-01-01T00:00:00Z', '2026-05-31T23:00:00Z'), ['01-31 00:00', '03-31 00:00', '05-31 00:00'])
+  t.equal(days('0 0 15,L * *'), '15 30')
+  for (const friday of ['5L', 'FRIL', '5#L']) t.equal(days(`0 0 * * ${friday}`), '27', friday)
+  for (const pattern of ['0 0 L-3 * *', '0 0 * * L']) t.type(cronProblem(pattern, 'UTC', 0), 'string', pattern)
+  t.same(ticks('0 0 31 * *', 'UTC', '2026-01-01T00:00:00Z', '2026-05-31T23:00:00Z'), ['01-31 00:00', '03-31 00:00', '05-31 00:00'], '31 is left out where there is none')
+})
+
+t.test('W is the nearest day from Monday to Friday, in the same month', async (t) => {
+  t.equal(days('0 0 15W * *'), '16', 'a Sunday')
+  t.equal(days('0 0 14W * *'), '13', 'a Saturday')
+  t.equal(days('0 0 11W * *'), '11')
+  t.equal(days('0 0 1W * *'), '2')
+  t.same(ticks('0 0 LW * *', 'UTC', '2027-01-01T00:00:00Z', '2027-02-28T23:00:00Z'), ['01-29 00:00', '02-26 00:00'])
+  t.same(ticks('0 0 1W * *', 'UTC', '2027-05-01T00:00:00Z', '2027-05-31T00:00:00Z'), ['05-03 00:00'], 'not the Friday of the month before')
+})
+
+t.test('# is the first to the fifth of a weekday', async (t) => {
+  for (const pattern of ['0 0 * * 5#2', '0 0 * * FRI#2']) t.equal(days(pattern), '13', pattern)
+  t.equal(days('0 0 * * SUN#5'), '29')
+  t.equal(days('0 0 * * SAT#5'), '', 'November 2026 has none')
+  t.match(cronProblem('0 0 * * 5#6', 'UTC', 0), /nth weekday out of range/)
+})
+
+t.test('? is the same as *', async (t) => {
+  t.equal(days('0 0 ? * MON'), days('0 0 * * MON'))
+  t.equal(days('0 0 13 * ?'), '13')
+  t.equal(days('0 0 0 ? * *').split(' ').length, 30)
 })
 
 t.test('day of month and weekday are alternatives, as in cron: every Friday, and the 13th', async (t) => {
   t.same(ticks('0 0 13 * 5', 'UTC', '2026-11-01T00:00:00Z', '2026-12-15T00:00:00Z').map((tick) => tick.slice(0, 5)),
     ['11-06', '11-13', '11-20', '11-27', '12-04', '12-11', '12-13'])
+})
+
+t.test('with + before the weekday both have to match: a Friday the 13th', async (t) => {
+  for (const pattern of ['0 0 13 * +5', '0 0 13 * +FRI']) {
+    t.same(ticks(pattern, 'UTC', '2026-01-01T00:00:00Z', '2027-12-31T00:00:00Z').map((tick) => tick.slice(0, 5)), ['02-13', '03-13', '11-13', '08-13'], pattern)
+  }
+  t.equal(days('0 0 1-7 * +MON'), '2')
+})
+
+t.test('nicknames', async (t) => {
+  const meanings = {
+    '@hourly': '0 * * * *',
+    '@daily': '0 0 * * *',
+    '@midnight': '0 0 * * *',
+    '@weekly': '0 0 * * 0',
+    '@monthly': '0 0 1 * *',
+    '@yearly': '0 0 1 1 *',
+    '@annually': '0 0 1 1 *'
+  }
+  for (const [nickname, pattern] of Object.entries(meanings)) {
+    const year = ['UTC', '2026-01-01T00:30:00Z', '2027-01-01T00:30:00Z'] as const
+    t.same(ticks(nickname, ...year), ticks(pattern, ...year), nickname)
+  }
+  for (const nickname of ['@reboot', '@every_minute', '@every 5m']) t.type(cronProblem(nickname, 'UTC', 0), 'string', nickname)
+})
+
+t.test('steps go over all values, or over a range', async (t) => {
+  const hour = ['UTC', '2026-11-01T00:00:30Z', '2026-11-01T01:00:30Z'] as const
+  t.equal(ticks('*/5 * * * *', ...hour).length, 12)
+  t.same(ticks('0-59/5 * * * *', ...hour), ticks('*/5 * * * *', ...hour))
+  t.same(ticks('5-59/15 * * * *', ...hour).map((tick) => tick.slice(-2)), ['05', '20', '35', '50'])
+  t.equal(days('0 0 */10 * *'), '1 11 21')
+  t.same(ticks('*/25 * * * *', ...hour).map((tick) => tick.slice(-2)), ['25', '50', '00'], 'every hour begins anew')
+})
+
+t.test('5/15 of other crons is refused, and what to write instead is said', async (t) => {
+  const advice: [pattern: string, ...written: string[]][] = [
+    ['0/5 * * * *', '*/5 * * * *', '0-59/5 * * * *'],
+    ['5/15 * * * *', '5-59/15 * * * *'],
+    ['30/10 0/5 * * * *', '30-59/10 0/5 * * * *'],
+    ['0 0/5 * * * ?', '0 */5 * * * ?', '0 0-59/5 * * * ?'],
+    ['0 6/4 * * *', '0 6-23/4 * * *'],
+    ['0 0 1/3 * *', '0 0 */3 * *', '0 0 1-31/3 * *'],
+    ['0 0 1 1/3 *', '0 0 1 */3 *', '0 0 1 1-12/3 *'],
+    ['0 0 1 feb/3 *', '0 0 1 feb-12/3 *'],
+    ['0 0 * * MON/2', '0 0 * * MON-6/2'],
+    ['1,2/5 * * * *', '1,2-59/5 * * * *']
+  ]
+  for (const [pattern, ...written] of advice) {
+    const [, step, ...instead] = /^'(\S+)' is not supported: write '(\S+)'(?: or '(\S+)')?$/.exec(cronProblem(pattern, 'UTC', 0)!)!
+    t.same(instead.filter((part) => part !== undefined).map((part) => pattern.replace(step!, part)), written, pattern)
+    if (pattern !== '30/10 0/5 * * * *') for (const one of written) t.equal(cronProblem(one, 'UTC', 0), undefined, one)
+  }
+  t.match(cronProblem('99/5 * * * *', 'UTC', 0), /stepping/)
+})
+
+t.test('ranges do not go over the end: two of them do', async (t) => {
+  for (const pattern of ['0 0 * * FRI-MON', '0 22-2 * * *', '0 0 1 NOV-FEB *']) t.match(cronProblem(pattern, 'UTC', 0), /larger/, pattern)
+  t.equal(days('0 0 * * FRI-SUN,MON'), '1 2 6 7 8 9 13 14 15 16 20 21 22 23 27 28 29 30')
+  t.equal(ticks('0 22-23,0-2 * * *', 'UTC', '2026-11-01T12:00:00Z', '2026-11-02T12:00:00Z').length, 5)
 })
 
 t.test('counting stops at a hundred', async (t) => {
@@ -88,6 +204,9 @@ t.test('counting stops at a hundred', async (t) => {
 t.test('what is wrong with a pattern is said', async (t) => {
   t.equal(cronProblem('0 0 30 2 *', 'UTC', 0), 'it never comes')
   t.match(cronProblem('*/0 * * * *', 'UTC', 0), /stepping/)
+  t.equal(cronProblem('60 * * * *', 'UTC', 0), 'Invalid value for minute: 60')
+  t.equal(cronProblem('0 0 32 * *', 'UTC', 0), 'Invalid value for day: 32', 'as it was written')
+  t.equal(cronProblem('0 0 * 0 *', 'UTC', 0), 'Invalid value for month: 0')
   t.match(cronProblem('* * * * * * 2030', 'UTC', 0), /five fields, or six with seconds, not 7/, 'no years')
   t.match(cronProblem('2030-01-01T00:00:00', 'UTC', 0), /not 1$/, 'no dates')
   t.match(cronProblem('* * * * *', 'Mars/Olympus', 0), /Mars\/Olympus/)

@@ -287,6 +287,21 @@ t.test('a tick that finds the queue full is tried again until the next one comes
   t.equal(await metric(app, 'missed_total'), 1)
 })
 
+t.test('a tick that cannot be enqueued is logged once for each reason, and counted at every try', async (t) => {
+  const backend = memory()
+  let reason = 'down'
+  const broken = Object.assign(backend, { offer: () => undefined, enqueue: async () => { throw new Error(reason) } })
+  const { app, clock, lines } = await scheduled(t, { every: 5 * MINUTE }, {}, { backend: broken })
+  const logged = (): string[] => lines.filter(({ err }) => err !== undefined).map(({ err }) => err.message)
+  await clock.advance(6 * MINUTE)
+  reason = 'full'
+  await clock.advance(MINUTE)
+  t.same(logged(), ['down', 'full'])
+  t.equal(await metric(app, 'failed_total'), 25)
+  await clock.advance(4 * MINUTE)
+  t.same(logged(), ['down', 'full', 'full'], 'the next tick is another one')
+})
+
 t.test("with missed 'runOnce' a tick that finds the queue full is tried until it is enqueued", async (t) => {
   const { app, clock, minutes } = await scheduled(t, { every: 30 * MINUTE }, { missed: 'runOnce' }, { queues: { default: { capacity: 1, fullMode: 'reject' } } })
   app.jobs.pause()
@@ -395,7 +410,7 @@ t.test('a clock that was set back by more than a minute runs ticks again, those 
   clock.jump(-3 * MINUTE)
   await clock.advance(5 * MINUTE)
   t.same(minutes().slice(-5), [8, 9, 10, 11, 12])
-  t.same(await Promise.all(['10', '11'].map(async (minute) => (await app.jobs.get(`tick@2026-01-01T00:${minute}:00.000Z~1`)) !== undefined)), [true, false])
+  t.same(await Promise.all(['10', '11'].map(async (minute) => (await app.jobs.get(`tick@2026-01-01T00:${minute}:00.000Z.rymgyy~1`)) !== undefined)), [true, false])
 })
 
 t.test('a clock that is set to just before a tick does not make it late', async (t) => {
@@ -483,12 +498,12 @@ t.test('status and metrics tell the next and the last run, and the last success'
       paused: false,
       nextRun: '2026-01-01T00:03:00.000Z',
       lastRun: '2026-01-01T00:02:00.000Z',
-      lastJobId: 'tick@2026-01-01T00:02:00.000Z',
+      lastJobId: 'tick@2026-01-01T00:02:00.000Z.rymgyy',
       lastSuccess: '2026-01-01T00:01:00.000Z'
     },
     nightly: { job: 'work', queue: 'default', cron: '0 2 * * *', timezone: 'America/New_York', paused: false, nextRun: '2026-01-01T07:00:00.000Z' }
   })
-  t.match((await app.inject('/jobs/tick@2026-01-01T00:02:00.000Z')).json(), { state: 'dead', error: 'the second one fails' })
+  t.match((await app.inject('/jobs/tick@2026-01-01T00:02:00.000Z.rymgyy')).json(), { state: 'dead', error: 'the second one fails' })
   t.equal(await metric(app, 'last_success_timestamp_seconds'), Date.UTC(2026, 0, 1, 0, 1) / 1000)
   t.equal(await metric(app, 'ticks_total'), 2)
 })

@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import backgroundJobs, { type ScheduleOptions, type ScheduleRule } from '../../lib/index.ts'
-import { deferred } from '../helpers/app.ts'
+import { TickNames } from '../../lib/schedules/tick-names.ts'
+import { deferred, logTo } from '../helpers/app.ts'
 import { ManualClock, SkewedClock } from '../helpers/clock.ts'
 import { parseExposition } from '../helpers/prometheus.ts'
 import { sharedStore, type SharedBackend } from '../helpers/shared.ts'
@@ -9,6 +10,7 @@ import { sharedStore, type SharedBackend } from '../helpers/shared.ts'
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
 
 interface Instance extends SharedBackend {
   readonly app: FastifyInstance
@@ -28,11 +30,14 @@ interface Settings {
   handler? (tick: number): unknown
   /** Finished jobs that the store remembers by id. */
   history?: number
+  /** When it begins. */
+  epoch?: number
 }
 
 /** Several instances of one app on one store, each with a clock that is wrong by its skew. */
-async function cluster (t: Test, skews: readonly number[], rule: ScheduleRule, options: ScheduleOptions = {}, { handler, history }: Settings = {}): Promise<Cluster> {
+async function cluster (t: Test, skews: readonly number[], rule: ScheduleRule, options: ScheduleOptions = {}, { handler, history, epoch }: Settings = {}): Promise<Cluster> {
   const clock = new ManualClock()
+  clock.epoch = epoch ?? clock.epoch
   const store = sharedStore(clock)
   const instances: Instance[] = []
   const ran: number[] = []
@@ -150,6 +155,16 @@ t.test('an instance whose clock was set back agrees with the others again once i
   t.equal(ran.length, 20, 'none twice')
 })
 
+t.test('ticks that come again since the clock was set back are run again, although the last one is remembered', async (t) => {
+  const { clock, ran } = await cluster(t, [0], { every: MINUTE })
+  await clock.advance(10 * MINUTE)
+  const before = [...ran]
+  t.same(before, expected(clock, MINUTE, 10))
+  clock.jump(-90 * SECOND)
+  await clock.advance(3 * MINUTE)
+  t.same(ran.slice(10), [...before.slice(-2), before.at(-1)! + MINUTE])
+})
+
 t.test('an instance that joins after the clock was set back repeats no tick', async (t) => {
   const { clock, ran, join } = await cluster(t, [0], { every: MINUTE })
   await clock.advance(10 * MINUTE)
@@ -253,9 +268,9 @@ t.test('looking for the runs of others ends where this instance last knew of one
   gate.resolve()
   first.resolve()
   await clock.advance(SECOND)
-  t.equal(questions, 11 + 10, 'then the ticks that both have left out')
+  t.equal(questions, 11 + 10 + 1, 'then the ticks that both have left out, and whose the job is that the other one enqueued')
   await clock.advance(10 * SECOND)
-  t.equal(questions, 21 + 10)
+  t.equal(questions, 22 + 2 * 10, 'the run before, and whose the job is')
 })
 
 t.test('every tick is counted by the instance that enqueued it, and by no other', async (t) => {
@@ -301,6 +316,177 @@ t.test('a rolling restart with immediate does not run again what has run', async
   await join(0)
   await clock.advance(10 * MINUTE)
   t.equal(ran.length, 2)
+})
+
+t.test('deployments through a month run its tick once, though its key is over and its job forgotten', async (t) => {
+  const firstOf = (month: number): number => Date.UTC(2026, month - 1)
+  const { clock, ran, instances, join } = await cluster(t, [0], { cron: '0 0 1 * *' }, { immediate: true }, { epoch: firstOf(5) - MINUTE, history: 0 })
+  await clock.advance(2 * MINUTE)
+  t.same(ran, [firstOf(4), firstOf(5)], 'at its start it ran the latest one')
+  for (const day of [3, 7, 10, 20, 29]) {
+    await clock.sleep(Date.UTC(2026, 4, day, 12) - clock.now())
+    const { app } = await join(0)
+    await clock.advance(SECOND)
+    await instances.at(-2)!.app.close()
+    t.match(app.jobs.schedules.list(), [{ lastRun: firstOf(5) }], `May ${day}: it knows of the last run`)
+  }
+  t.same(ran, [firstOf(4), firstOf(5)])
+  await clock.sleep(firstOf(6) - clock.now() + SECOND)
+  t.same(ran, [firstOf(4), firstOf(5), firstOf(6)], 'the next one comes as ever')
+})
+
+t.test('a deployment whose rule has other ticks runs none of before the last one', async (t) => {
+  const { clock, ran, instances } = await cluster(t, [0], { cron: '0 2 * * *' }, {}, { history: 0 })
+  await clock.sleep(2 * HOUR)
+  for (let day = 2; day <= 10; day++) await clock.sleep(DAY)
+  t.equal(ran.length, 10)
+  const { backend } = instances[0]!
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(backgroundJobs, { backend, clock, shutdown: { timeout: 0 } })
+  app.jobs.define('work', async () => { t.fail('it ran') })
+  app.jobs.schedule('tick', { cron: '0 0 1 * *' }, 'work', { immediate: true })
+  await app.ready()
+  await clock.advance(SECOND)
+  const last = Date.UTC(2026, 0, 10, 2)
+  t.match(app.jobs.schedules.list(), [{ lastRun: last, lastJobId: new TickNames('tick', 'default', 'work').idOf(last) }])
+})
+
+t.test('an instance whose clock is far behind repeats no tick', async (t) => {
+  const { clock, ran } = await cluster(t, [0, -HOUR], { every: MINUTE }, {}, { history: 0 })
+  await clock.advance(3 * HOUR)
+  t.same(ran.filter((tick) => tick > clock.epoch), expected(clock, MINUTE, 180))
+})
+
+t.test('an instance whose clock is far ahead runs its ticks too early, and the others run them again', async (t) => {
+  const { clock, ran } = await cluster(t, [0, 10 * MINUTE], { every: MINUTE }, {}, { history: 0 })
+  await clock.advance(20 * MINUTE)
+  const twice = ran.filter((tick, index) => ran.indexOf(tick) !== index)
+  t.same(twice, expected(clock, MINUTE, 20).slice(10))
+})
+
+t.test('a clock that was a day ahead when a tick was enqueued does not keep the next ones from being run', async (t) => {
+  const { clock, ran, instances, join } = await cluster(t, [DAY], { every: HOUR })
+  await clock.advance(HOUR)
+  t.same(ran, [clock.epoch + DAY + HOUR])
+  await instances[0]!.app.close()
+  ran.length = 0
+  await join(0)
+  await clock.advance(3 * HOUR)
+  t.same(ran, expected(clock, HOUR, 4).slice(1))
+})
+
+t.test('a tick of which an earlier release has enqueued a job, whose id has no digest, is not run again', async (t) => {
+  const { clock, ran, instances } = await cluster(t, [0], { every: HOUR }, { overlap: 'allow' }, { history: 0 })
+  const { app, backend } = instances[0]!
+  await clock.advance(30 * MINUTE)
+  const at = clock.epoch + HOUR
+  const id = 'tick@2026-01-01T01:00:00.000Z'
+  await backend.enqueue('default', [{
+    id,
+    name: 'work',
+    payload: null,
+    attempt: 1,
+    enqueuedAt: clock.now(),
+    correlationId: undefined,
+    options: { givenId: true, uniqueKey: `4:work:schedule:${id}`, uniqueFor: 2 * HOUR, schedule: { name: 'tick', at } }
+  }], {})
+  await clock.advance(40 * MINUTE)
+  t.same(ran, [at])
+  t.match(app.jobs.schedules.list(), [{ lastRun: at, lastJobId: id }])
+})
+
+/** An app on the store in which every one of these jobs is defined, and the schedule 'nightly' enqueues one of them. */
+async function service (t: Test, clock: ManualClock, { backend }: SharedBackend, jobs: Record<string, string>, scheduled: string, ran: string[], lines: any[] = []): Promise<FastifyInstance> {
+  const app = Fastify(logTo(lines))
+  t.teardown(() => app.close())
+  await app.register(backgroundJobs, { backend, clock, queues: { mail: { history: 0 }, default: { history: 0 } }, shutdown: { timeout: 0 } })
+  for (const [name, queue] of Object.entries(jobs)) app.jobs.define(name, { queue }, async (_payload, { job }) => { ran.push(`${job.name} in ${job.queue}`) })
+  app.jobs.schedule('nightly', { cron: '0 2 * * *' }, scheduled)
+  await app.ready()
+  return app
+}
+
+t.test('two services on one store run schedules of the same name, with other jobs or in other queues', async (t) => {
+  const cases = [
+    [['clean', { clean: 'default', report: 'default' }], ['report', { clean: 'default', report: 'default' }]],
+    [['report', { report: 'default' }], ['report', { report: 'mail' }]]
+  ] as const
+  for (const [first, second] of cases) {
+    const clock = new ManualClock()
+    const store = sharedStore(clock)
+    const ran: string[] = []
+    const apps = [await service(t, clock, store.connect(), first[1], first[0], ran), await service(t, clock, store.connect(), second[1], second[0], ran)]
+    await clock.advance(3 * HOUR)
+    t.same(ran.sort(), [first, second].map(([job, jobs]) => `${job} in ${(jobs as Record<string, string>)[job]}`).sort())
+    const ids = apps.map((app) => app.jobs.schedules.list()[0]!.lastJobId)
+    t.equal(new Set(ids).size, 2)
+  }
+})
+
+t.test('a tick whose id another job has is a failed one: it is logged once, counted, no run, and tried again', async (t) => {
+  const clock = new ManualClock()
+  const ran: string[] = []
+  const lines: any[] = []
+  const app = await service(t, clock, sharedStore(clock).connect(), { report: 'default', other: 'mail' }, 'report', ran, lines)
+  const id = new TickNames('nightly', 'default', 'report').idOf(clock.epoch + 2 * HOUR)
+  await app.jobs.enqueue('other', null, { id, delay: DAY })
+  await clock.advance(2 * HOUR + 12 * SECOND)
+  t.same(ran, [])
+  t.match(lines, [{ schedule: 'nightly', tick: clock.epoch + 2 * HOUR, err: { code: 'FST_JOBS_TICK_TAKEN' }, msg: 'a tick could not be enqueued, it is tried again' }])
+  t.equal(lines.length, 1)
+  t.match(lines[0].err.message, `Schedule 'nightly' (job 'report', queue 'default') could not enqueue its job: the id '${id}' is that of job 'other' (queue 'mail')`)
+  const failed = async () => parseExposition((await app.inject('/metrics')).body).value('jobs_schedule_failed_total', { schedule: 'nightly' })
+  t.equal(await failed(), 3)
+  t.match(app.jobs.schedules.list(), [{ lastRun: undefined, lastJobId: undefined }])
+  await app.jobs.cancel(id)
+  await clock.advance(5 * SECOND)
+  t.same(ran, ['report in default'])
+  t.match(app.jobs.schedules.list(), [{ lastRun: clock.epoch + 2 * HOUR, lastJobId: id }])
+  t.equal(await failed(), 3)
+})
+
+t.test("a job of the schedule's that somebody enqueued by hand, with the unique key of a tick, stands for that tick", async (t) => {
+  const { clock, ran, instances } = await cluster(t, [0], { every: HOUR })
+  const { app } = instances[0]!
+  await app.jobs.enqueue('work', null, { id: 'by-hand', uniqueKey: 'schedule:tick@2026-01-01T01:00:00.000Z', delay: DAY })
+  await clock.advance(HOUR)
+  t.same(ran, [])
+  t.match(app.jobs.schedules.list(), [{ lastRun: clock.epoch + HOUR, lastJobId: 'by-hand' }])
+})
+
+t.test("another service's job that has the id of an earlier tick is no unfinished run of this schedule", async (t) => {
+  const clock = new ManualClock()
+  const ran: string[] = []
+  const app = await service(t, clock, sharedStore(clock).connect(), { report: 'default', other: 'default' }, 'report', ran)
+  await app.jobs.enqueue('other', null, { id: new TickNames('nightly', 'default', 'report').idOf(clock.epoch - 22 * HOUR), delay: DAY })
+  await clock.advance(3 * HOUR)
+  t.same(ran, ['report in default'])
+})
+
+t.test('where jobs cannot be looked for, the id tells whose the job is', async (t) => {
+  for (const [answered, code] of [['tick@2026-01-01T00:01:00.000Z.rymgyy', undefined], ['some-other-id', 'FST_JOBS_TICK_TAKEN']] as const) {
+    const clock = new ManualClock()
+    const lines: any[] = []
+    const { backend } = sharedStore(clock).connect()
+    const blind = { ...backend, capabilities: { ...backend.capabilities, inspect: false }, find: undefined, enqueue: async () => [{ id: answered, status: 'duplicate' as const }] }
+    const app = Fastify(logTo(lines))
+    t.teardown(() => app.close())
+    await app.register(backgroundJobs, { backend: blind as never, clock })
+    app.jobs.define('work', async () => {})
+    app.jobs.schedule('tick', { every: MINUTE }, 'work', { overlap: 'allow' })
+    await app.ready()
+    await clock.advance(MINUTE)
+    t.equal(lines[0]?.err.code, code)
+    t.equal(app.jobs.schedules.list()[0]!.lastRun, code === undefined ? clock.epoch + MINUTE : undefined)
+  }
+})
+
+t.test('a startAt between two milliseconds is the earlier one: stores tell ticks apart by the millisecond', async (t) => {
+  const epoch = new ManualClock().now()
+  const { clock, ran } = await cluster(t, [0], { every: MINUTE }, { startAt: epoch + 1000.75 })
+  await clock.advance(90 * SECOND)
+  t.same(ran, [epoch + 1000, epoch + 61_000])
 })
 
 t.test('at random: instances come, go, stop, continue and have their clocks corrected', async (t) => {

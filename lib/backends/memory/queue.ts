@@ -7,6 +7,7 @@ import { EndedJobs } from './ended-jobs.ts'
 import { Lanes } from './lanes.ts'
 import { MemoryRecord } from './record.ts'
 import type { RecordIndex } from './record-index.ts'
+import { Ticks } from './ticks.ts'
 import { UniqueKeys } from './unique-keys.ts'
 
 export interface QueueContext {
@@ -32,6 +33,7 @@ export class MemoryQueue {
   readonly #producers: WaitingProducers<readonly JobEnvelope[]>
   readonly #ended: EndedJobs
   readonly #keys: UniqueKeys
+  readonly #ticks: Ticks
   #active = 0
 
   constructor (settings: QueueSettings, context: QueueContext) {
@@ -40,6 +42,7 @@ export class MemoryQueue {
     this.#delayed = new TimerHeap(context.clock, (record) => this.#due(record))
     this.#ended = new EndedJobs(settings, context.records, context.onDeadLetterLost)
     this.#keys = new UniqueKeys(context.clock)
+    this.#ticks = new Ticks(context.clock)
     this.#producers = new WaitingProducers(
       context.clock,
       () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`),
@@ -177,10 +180,11 @@ export class MemoryQueue {
 
   #admit (job: JobEnvelope): EnqueueResult {
     const existing = this.#existing(job)
-    if (existing !== undefined) return { id: existing.envelope.id, status: 'duplicate' }
+    if (existing !== undefined) return { id: existing, status: 'duplicate' }
     const record = new MemoryRecord(this, job)
     this.#remember(record)
     this.#keys.take(record)
+    this.#ticks.remember(job)
     const runAt = job.options?.runAt
     const now = runAt === undefined ? 0 : this.#context.clock.now()
     if (runAt !== undefined && runAt > now) {
@@ -192,12 +196,13 @@ export class MemoryQueue {
     return { id: job.id, status: 'enqueued' }
   }
 
-  #existing ({ id, options }: JobEnvelope): MemoryRecord | undefined {
+  /** The id of the job of which this one would be a duplicate. */
+  #existing ({ id, options }: JobEnvelope): string | undefined {
     if (options === undefined) return undefined
     const holder = this.#keys.holder(options.uniqueKey)
-    if (holder !== undefined || !options.givenId) return holder
-    const namesake = this.#context.records.find(id)
-    return namesake === undefined || namesake.neverRan ? undefined : namesake
+    if (holder !== undefined) return holder.envelope.id
+    const namesake = options.givenId ? this.#context.records.find(id) : undefined
+    return namesake === undefined || namesake.neverRan ? this.#ticks.duplicateOf(options) : id
   }
 
   #remember (record: MemoryRecord): void {
