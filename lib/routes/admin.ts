@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { DeadLetter } from '../../types/job.ts'
+import { UniqueKeyTakenError } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Runtime } from '../runtime.ts'
 import { authorization } from './authorize.ts'
@@ -10,11 +11,18 @@ import { validatorCompiler } from './validator.ts'
 const tags = ['jobs admin']
 const forbidden = problem('Not authorized')
 const notFound = problem('There is none of that name or id')
+const anything = { type: 'object', additionalProperties: true }
 const done = { description: 'Done', type: 'null' }
 const id = { type: 'object', properties: { id: text }, required: ['id'] }
 const schedule = { type: 'object', properties: { schedule: text }, required: ['schedule'] }
 const enqueued = { description: 'Enqueued', type: 'object', properties: { jobId: text } }
 const queue = { type: 'object', properties: { queue: text }, required: ['queue'] }
+
+const held = {
+  description: 'Another job has its unique key by now',
+  type: 'object',
+  properties: { statusCode: { type: 'integer' }, code: text, error: text, message: text, heldBy: { ...text, description: 'The id of that job' } }
+}
 
 const listSchema = {
   summary: 'Dead letters, the oldest first',
@@ -38,7 +46,17 @@ const listSchema = {
           startedAt: time,
           finishedAt: time,
           correlationId: text,
-          error: { type: 'object', properties: { name: text, message: text, code: text, stack: text } },
+          error: {
+            type: 'object',
+            properties: {
+              name: text,
+              message: text,
+              code: text,
+              stack: text,
+              cause: { ...anything, description: 'The error that caused it, in the same shape' },
+              errors: { type: 'array', items: anything, description: 'Of an AggregateError' }
+            }
+          },
           payload: { ...text, description: 'As JSON; absent when it is not JSON' }
         }
       }
@@ -70,8 +88,14 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
     const change = (params: object, summary: string, success: object = { 204: done }) =>
       ({ schema: { summary, tags, params, response: { ...success, 403: forbidden, 404: notFound } } })
 
-    admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', change(id, 'Run a dead letter again'), async ({ params }, reply) =>
-      await fromBackend(inspection.retry(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
+    admin.post<{ Params: { id: string } }>('/dead-letters/:id/retry', change(id, 'Run a dead letter again', { 204: done, 409: held }), async ({ params }, reply) => {
+      try {
+        return await fromBackend(inspection.retry(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id)
+      } catch (error) {
+        if (error instanceof UniqueKeyTakenError) return conflict(reply, error)
+        throw error
+      }
+    })
 
     admin.delete<{ Params: { id: string } }>('/dead-letters/:id', change(id, 'Forget a dead letter'), async ({ params }, reply) =>
       await fromBackend(inspection.remove(params.id)) ? reply.code(204).send() : missing(reply, 'dead letter', params.id))
@@ -101,6 +125,10 @@ export function adminRoutes (instance: FastifyInstance, runtime: Runtime, { pref
   }
 
   instance.register(routes, { prefix })
+}
+
+function conflict (reply: FastifyReply, { code, heldBy, message }: UniqueKeyTakenError): FastifyReply {
+  return reply.code(409).send({ statusCode: 409, code, error: 'Conflict', message, heldBy })
 }
 
 function missing (reply: FastifyReply, kind: string, name: string): FastifyReply {

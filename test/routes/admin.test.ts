@@ -15,6 +15,10 @@ async function adminApp (t: Test, options: BackgroundJobsOptions = { admin: { au
   const app = await buildApp(t, { retry: { attempts: 1 }, ...options })
   const seen: unknown[] = []
   app.jobs.define('fails', async (payload) => { seen.push(payload); throw Object.assign(new Error('no route to host'), { code: 'EHOST' }) })
+  app.jobs.define('fails-deeply', async () => {
+    const refused = Object.assign(new Error('connect ECONNREFUSED', { cause: new Error('no route') }), { code: 'ECONNREFUSED' })
+    throw new AggregateError([new RangeError('first')], 'fetch failed', { cause: refused })
+  })
   await app.ready()
   const { id } = await app.jobs.enqueue('fails', { to: 'ada@example.com' }, { correlationId: 'request-1' })
   await app.jobs.idle()
@@ -61,6 +65,33 @@ t.test('a dead letter is run again, and removed', async (t) => {
   t.same(await app.jobs.deadLetters.list(), [])
   t.same((await ask('DELETE', `/dead-letters/${id}`)).json(), { statusCode: 404, error: 'Not Found', message: `There is no dead letter '${id}'` })
   t.equal((await ask('POST', `/dead-letters/${id}/retry`)).statusCode, 404)
+})
+
+t.test('a retry of a dead letter whose unique key another job has by now is 409 with the id of that job', async (t) => {
+  const { app, ask } = await adminApp(t)
+  const { id } = await app.jobs.enqueue('fails', null, { uniqueKey: 'key' })
+  await app.jobs.idle()
+  app.jobs.pause()
+  const other = await app.jobs.enqueue('fails', null, { uniqueKey: 'key' })
+  const answer = await ask('POST', `/dead-letters/${id}/retry`)
+  t.equal(answer.statusCode, 409)
+  t.match(answer.json(), { statusCode: 409, code: 'FST_JOBS_UNIQUE_KEY_TAKEN', error: 'Conflict', message: new RegExp(other.id), heldBy: other.id })
+  await app.jobs.cancel(other.id)
+  t.equal((await ask('POST', `/dead-letters/${id}/retry`)).statusCode, 204)
+})
+
+t.test('a dead letter shows the causes of its error, and the errors that an AggregateError gathers', async (t) => {
+  const { app, ask } = await adminApp(t, { admin: { authorize }, retry: { attempts: 1 } })
+  await app.jobs.enqueue('fails-deeply', null)
+  await app.jobs.idle()
+  const letter = (await ask('GET', '/dead-letters')).json().find(({ name }: { name: string }) => name === 'fails-deeply')
+  t.match(letter.error, {
+    name: 'AggregateError',
+    message: 'fetch failed',
+    cause: { name: 'Error', message: 'connect ECONNREFUSED', code: 'ECONNREFUSED', stack: /ECONNREFUSED/, cause: { message: 'no route' } },
+    errors: [{ name: 'RangeError', message: 'first' }]
+  })
+  t.equal((await app.inject(`/jobs/${letter.id}`)).json().error, 'fetch failed', 'whoever may ask for a job does not see causes, which name hosts')
 })
 
 t.test('a job is cancelled, a queue is paused and resumed', async (t) => {

@@ -217,6 +217,8 @@ const NO: Record<string, [Authorize, statusCode: number]> = {
   'calls done with an error': [(_request, _reply, done) => done(failure(401)), 401],
   'calls done with an error later': [(_request, _reply, done) => { setImmediate(done, failure(401)) }, 401],
   'calls done with null and false': [(_request, _reply, done) => done(null, false), 403],
+  'calls done with null and null': [(_request, _reply, done) => (done as (...args: unknown[]) => void)(null, null), 403],
+  'calls done with null and an object': [(_request, _reply, done) => (done as (...args: unknown[]) => void)(null, {}), 403],
   'calls done with false': [(_request, _reply, done) => done(false), 403],
   'calls done with 0': [(_request, _reply, done) => done(0), 403],
   'calls done with an empty text': [(_request, _reply, done) => done(''), 403],
