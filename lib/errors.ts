@@ -30,6 +30,7 @@ export const TimeoutError = jobsError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not
 export const CancelledError = jobsError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
 export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)
 export const ServiceStoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, service '%s' was told to stop", 503)
+export const ServiceLateError = jobsError('FST_JOBS_TIMEOUT', "Service '%s' had not stopped when the shutdown's budget ended", 500)
 export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job '%s' (%s) was lost, another worker may run it", 500)
 export const StalledError = jobsError('FST_JOBS_STALLED',
   "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look for what kills or blocks the process, or raise maxStalls", 500)

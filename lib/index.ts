@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Jobs } from '../types/jobs.ts'
 import type { BackgroundJobsOptions } from '../types/options.ts'
+import { watchClose } from './close-watch.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { JobsFacade } from './jobs.ts'
 import { publishMetrics } from './observability/metrics.ts'
@@ -51,6 +52,7 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
 function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
   const { context, lifecycle, services } = runtime
   const retryAfter = new RetryAfterWhileClosing(instance)
+  watchClose(rootOf(instance), () => context.run(lifecycle.closeCalled, lifecycle))
   instance.addHook('onReady', async () => {
     await context.run(lifecycle.start, lifecycle)
     // Whoever waits for the app to be ready is not kept waiting by a loop; an app that does not get ready runs none.

@@ -36,6 +36,8 @@ export class Lifecycle {
   readonly #context: LifecycleContext
   readonly #stopping = new AbortController()
   #state: LifecycleState = 'starting'
+  /** `close` was called, and Fastify waits for the app to be ready. */
+  #isClosing = false
   #budget: Budget | undefined
   #drainsQueued = false
   #servicesStopped: Promise<void> | undefined
@@ -70,13 +72,20 @@ export class Lifecycle {
   /** Services first, since they may have to be there when jobs run. Rejects with what a service's `start` threw. */
   async start (): Promise<void> {
     const { clock, queues, registry, scheduler, services, shutdown } = this.#context
-    if (this.#state !== 'starting') return
+    if (!this.#isStarting()) return
     registry.close()
     await services.start(() => new Budget(clock, shutdown.timeout))
     if (!this.#isStarting()) return
     for (const { worker } of queues) worker.start()
     this.#state = 'running'
     scheduler.start()
+  }
+
+  /** Nothing is started from now on, and a service that is starting is told to stop. What runs goes on until `stop`. */
+  closeCalled (): void {
+    if (this.#state !== 'starting') return
+    this.#isClosing = true
+    this.#context.services.abort()
   }
 
   /** The budget begins: no enqueue is taken, no delivery either unless waiting jobs are to be run. */
@@ -124,7 +133,7 @@ export class Lifecycle {
 
   // A method, since the compiler does not see that the state may change while something is awaited.
   #isStarting (): boolean {
-    return this.#state === 'starting'
+    return this.#state === 'starting' && !this.#isClosing
   }
 
   #interruptAll (): void {

@@ -11,7 +11,7 @@ export interface ServiceCradle {
 
 /** What a service gets. Scope and logger are made when they are first touched. */
 export interface ServiceContext {
-  /** Aborts when the service is told to stop. */
+  /** Of `start` and `run`: aborts when the service is told to stop. Of `stop`: aborts when the shutdown's budget ends. */
   readonly signal: AbortSignal
   /** A child logger with `service`. */
   readonly log: FastifyBaseLogger
@@ -27,7 +27,7 @@ export interface Service {
   start? (context: ServiceContext): unknown
   /** The loop: begun once the app is ready, to end soon after its signal aborted. To return earlier is no failure. */
   run? (context: ServiceContext): unknown
-  /** Awaited while the app closes, after `run` has ended. Called when `start` succeeded. */
+  /** Awaited while the app closes, after `run` has ended. Called when `start` succeeded. Its context has a signal of its own. */
   stop? (context: ServiceContext): unknown
 }
 

@@ -1,4 +1,4 @@
-import { asFunction, type AwilixContainer } from 'awilix'
+import { asFunction, asValue, type AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ServiceContext } from '../../types/services.ts'
 import { DISPOSAL_GRACE } from '../attempt.ts'
@@ -16,6 +16,7 @@ export interface ServiceHost {
 /** What a service sees of its host, for as long as one run of it takes. */
 export class RunContext implements ServiceContext {
   readonly signal: AbortSignal
+  readonly sleep: ServiceContext['sleep']
   readonly #name: string
   readonly #host: ServiceHost
   #log: FastifyBaseLogger | undefined
@@ -25,6 +26,7 @@ export class RunContext implements ServiceContext {
     this.#name = name
     this.signal = signal
     this.#host = host
+    this.sleep = sleepUntilAborted(name, signal, host)
   }
 
   get log (): FastifyBaseLogger {
@@ -38,20 +40,15 @@ export class RunContext implements ServiceContext {
     }) as ServiceContext['diScope'])
   }
 
-  readonly sleep = (delay: number): Promise<void> => {
-    if (typeof delay !== 'number' || Number.isNaN(delay)) throw new InvalidOptionsError(`sleep of service '${this.#name}': it takes milliseconds, got ${describe(delay)}`)
-    const { sleepers } = this.#host
-    const { signal } = this
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve()
-      const wake = (): void => {
-        sleepers.remove(timer)
-        signal.removeEventListener('abort', wake)
-        resolve()
-      }
-      const timer = sleepers.add(delay, wake)
-      signal.addEventListener('abort', wake)
-    })
+  /** The same for `stop`, whose signal is another one: what `start` has put into the scope is still there. */
+  forStop (signal: AbortSignal): ServiceContext {
+    const context = this
+    return {
+      signal,
+      sleep: sleepUntilAborted(this.#name, signal, this.#host),
+      get log () { return context.log },
+      get diScope () { return context.diScope.register({ signal: asValue(signal) }) }
+    }
   }
 
   /** Disposes the scope, and waits for that, though not for ever. Never rejects. */
@@ -68,6 +65,22 @@ export class RunContext implements ServiceContext {
         sleepers.remove(grace)
         resolve()
       })
+    })
+  }
+}
+
+function sleepUntilAborted (name: string, signal: AbortSignal, { sleepers }: ServiceHost): ServiceContext['sleep'] {
+  return function sleep (delay) {
+    if (typeof delay !== 'number' || Number.isNaN(delay)) throw new InvalidOptionsError(`sleep of service '${name}': it takes milliseconds, got ${describe(delay)}`)
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve()
+      const wake = (): void => {
+        sleepers.remove(timer)
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      const timer = sleepers.add(delay, wake)
+      signal.addEventListener('abort', wake)
     })
   }
 }

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../types/backend.ts'
 import type { BackoffFunction } from '../../types/options.ts'
 import type { Service, ServiceOptions, ServiceState } from '../../types/services.ts'
-import { ServiceStoppedError } from '../errors.ts'
+import { ServiceLateError, ServiceStoppedError } from '../errors.ts'
 import { toError } from '../serialize-error.ts'
 import { logError } from '../log-error.ts'
 import { backoffDelay, backoffFunction } from '../retry-policy.ts'
@@ -35,6 +35,8 @@ export class HostedService {
   readonly #limit: number
   readonly #backoff: BackoffFunction
   readonly #controller = new AbortController()
+  /** For `stop`, which begins when the other signal has aborted. */
+  readonly #stopController = new AbortController()
   readonly #context: RunContext
   #state: ServiceState = 'registered'
   #starting: Promise<void> | undefined
@@ -56,7 +58,7 @@ export class HostedService {
     this.#backoff = backoffFunction(typeof restart.backoff === 'function' ? restart.backoff : { delay: 1000, ...restart.backoff })
     this.#context = this.#newContext()
     // Node 20 takes more than ten sleeps at once for a leak.
-    setMaxListeners(0, this.#controller.signal)
+    setMaxListeners(0, this.#controller.signal, this.#stopController.signal)
   }
 
   get state (): ServiceState {
@@ -74,6 +76,10 @@ export class HostedService {
   /** Why the app has to close. */
   get fatal (): Error | undefined {
     return this.#fatal
+  }
+
+  get isToldToStop (): boolean {
+    return this.#controller.signal.aborted
   }
 
   /** It was told to stop and has not ended. */
@@ -94,7 +100,12 @@ export class HostedService {
 
   /** Aborts its signal and does not wait. */
   abort (): void {
-    if (!this.#controller.signal.aborted) this.#controller.abort(new ServiceStoppedError(this.name))
+    if (!this.isToldToStop) this.#controller.abort(new ServiceStoppedError(this.name))
+  }
+
+  /** The time to stop is over: aborts the signal of `stop`. */
+  cutShort (): void {
+    this.#stopController.abort(new ServiceLateError(this.name))
   }
 
   /** Resolves, when everything of the service has ended, with what it threw on the way. Never rejects. */
@@ -109,8 +120,9 @@ export class HostedService {
       await this.#service.start?.(this.#context)
       this.#state = 'running'
     } catch (thrown) {
-      this.#state = 'failed'
-      this.#failures++
+      const isStopped = isStopReason(thrown, this.#controller.signal)
+      this.#state = isStopped ? 'stopped' : 'failed'
+      if (!isStopped) this.#failures++
       this.abort()
       await this.#context.end()
       throw thrown
@@ -126,7 +138,7 @@ export class HostedService {
       const thrown = await this.#running
       if (thrown !== undefined) errors.push(this.#stopError(thrown))
       try {
-        await this.#service.stop?.(this.#context)
+        await this.#service.stop?.(this.#context.forStop(this.#stopController.signal))
       } catch (thrown) {
         errors.push(this.#stopError(thrown))
       }

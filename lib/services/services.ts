@@ -53,11 +53,12 @@ export class Services {
   async start (budget: () => Budget): Promise<void> {
     this.#open = false
     for (const service of this.all()) {
-      // A close does not wait longer for the start than the app's pluginTimeout.
-      if (this.#stopped !== undefined) return
+      // A close has begun meanwhile.
+      if (service.isToldToStop) return
       try {
         await service.start()
       } catch (thrown) {
+        if (service.state === 'stopped') return
         logError(this.#host.log, 'error', thrown, { service: service.name }, 'the service failed to start')
         await this.#stopWithin(budget())
         throw thrown
@@ -82,6 +83,7 @@ export class Services {
 
   async #stop (budget: Budget): Promise<void> {
     const late = budget.past(0)
+    late.then(() => { for (const service of this.all()) service.cutShort() })
     const stops: Promise<void>[] = []
     for (const service of [...this.all()].reverse()) {
       const stop = service.stop().then((errors) => { this.#errors.push(...errors) })

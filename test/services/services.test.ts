@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import { asFunction } from 'awilix'
 import Fastify, { type FastifyInstance } from 'fastify'
-import backgroundJobs, { type BackgroundJobsOptions, type Service } from '../../lib/index.ts'
+import backgroundJobs, { type BackgroundJobsOptions, type Service, type ServiceContext } from '../../lib/index.ts'
 import { buildApp, deferred, logTo, now, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 
@@ -220,7 +222,7 @@ t.test('a start that hangs is told to stop by the close, and holds it within the
   t.same(other.events, ['first started', 'first stopped'])
   t.match(other.lines.find(({ msg }) => msg.includes('still running')), { services: ['deaf'] })
   t.equal(clock.pending, 0)
-  t.equal(lines.length, 1, 'only that it failed to start')
+  t.same(lines, [], 'a start that ends because it was told to is no failure')
 })
 
 t.test("another plugin's failing onReady leaves services started and no loop running; the close stops them", async (t) => {
@@ -261,6 +263,77 @@ t.test('a close while the app starts waits for the start, and stops what was sta
   t.equal(events[0], 'slow started')
   t.equal(events.at(-1), 'slow stopped')
   t.notOk(events.includes('ran too late'))
+})
+
+t.test('a close while a service starts tells it to stop at once; nothing after it starts, and no job begins', async (t) => {
+  const { app, events } = await observedApp(t)
+  const begun = deferred<ServiceContext>()
+  app.jobs.define('work', async () => { events.push('a job') })
+  app.jobs.service('first', resource('first', events))
+  app.jobs.service('slow', {
+    async start (context) {
+      begun.resolve(context)
+      await once(context.signal, 'abort')
+      events.push('slow was told')
+      throw context.signal.reason
+    },
+    stop () { events.push('slow stopped') }
+  })
+  app.jobs.service('after', resource('after', events))
+  await app.jobs.enqueue('work', null)
+  const ready = app.ready()
+  const { signal } = await begun.promise
+  const closing = app.close()
+  t.match(signal.reason, { code: 'FST_JOBS_STOPPING', message: /'slow'/ })
+  await ready
+  await closing
+  t.same(events, ['first started', 'slow was told', 'first stopped'])
+  t.match((await app.jobs.status()).services, { first: { state: 'stopped' }, slow: { state: 'stopped' }, after: { state: 'stopped' } })
+})
+
+t.test('so does a close that a child instance calls', async (t) => {
+  const { app } = await observedApp(t)
+  const begun = deferred<ServiceContext>()
+  app.register(async (child) => {
+    child.jobs.service('slow', {
+      async start (context) {
+        begun.resolve(context)
+        await once(context.signal, 'abort')
+      }
+    })
+    begun.promise.then(() => child.close())
+  })
+  await app.ready()
+  t.equal((await begun.promise).signal.aborted, true)
+  await app.close()
+})
+
+t.test("the signal of a stop is its own, which aborts when the shutdown's budget ends", async (t) => {
+  const { app, clock } = await observedApp(t)
+  const stopping = deferred<ServiceContext>()
+  const seen: unknown[] = []
+  app.diContainer.register({ thing: asFunction(() => ({})).scoped() })
+  app.jobs.service('slow', {
+    start ({ diScope, signal }) { seen.push(diScope.resolve('thing'), diScope.resolve('signal') === signal) },
+    async stop (context) {
+      const { diScope, log, signal, sleep } = context
+      seen.push(diScope.resolve('thing'), diScope.resolve('signal') === signal, typeof log.info, signal.aborted)
+      await sleep(500)
+      stopping.resolve(context)
+      await once(signal, 'abort')
+      throw signal.reason
+    }
+  })
+  await app.ready()
+  const closing = app.close().catch((error: unknown) => error)
+  await turns(20)
+  await clock.advance(999)
+  const { signal } = await stopping.promise
+  t.equal(signal.aborted, false)
+  await clock.advance(1)
+  t.match(await closing, { code: 'FST_JOBS_TIMEOUT', message: /'slow' had not stopped/ })
+  t.equal(seen[0], seen[2], 'what start has put into the scope is still there')
+  t.same([seen[1], ...seen.slice(3)], [true, true, 'function', false])
 })
 
 t.test('errors while stopping keep no other service from stopping, and close tells them all', async (t) => {

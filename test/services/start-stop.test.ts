@@ -49,8 +49,7 @@ class Round {
   }
 
   /** Takes part of a turn, a few turns, or no time at all; touches its scope, or not. */
-  async dawdle ({ diScope, signal }: ServiceContext): Promise<void> {
-    this.signals.add(signal)
+  async dawdle ({ diScope }: ServiceContext): Promise<void> {
     if (this.chance(0.3)) diScope.resolve('thing')
     if (this.chance(0.5)) await turns(Math.floor(this.random() * 4))
   }
@@ -72,6 +71,7 @@ class Round {
 
   #start (index: number, context: ServiceContext): unknown {
     this.record(index, 'start')
+    this.signals.add(context.signal)
     this.maybeThrow(0.03)
     return this.dawdle(context).then(() => {
       this.maybeThrow(0.03)
@@ -81,6 +81,7 @@ class Round {
 
   async #run (index: number, context: ServiceContext, onFailure: string): Promise<void> {
     this.record(index, 'run')
+    this.signals.add(context.signal)
     this.check(!context.signal.aborted, `${index} runs although it was told to stop`)
     try {
       await this.dawdle(context)
@@ -100,7 +101,7 @@ class Round {
 
   async #stop (index: number, context: ServiceContext): Promise<void> {
     this.record(index, 'stop')
-    this.check(context.signal.aborted, `${index} stops before its signal aborted`)
+    this.check(!context.signal.aborted, `the signal of ${index}'s stop aborted in time`)
     try {
       await this.dawdle(context)
       this.maybeThrow(0.2)
