@@ -1,4 +1,4 @@
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { InvalidOptionsError } from '../../errors.ts'
 import { Connections } from './connections.ts'
@@ -101,7 +101,7 @@ class RedisBackend implements Backend {
     return this.#inspectors.get(queue)!.listDead(limit)
   }
 
-  retry (id: string): Promise<boolean> {
+  retry (id: string): Promise<RetryAnswer> {
     return this.#inAnyQueue((queue) => queue.retry(id))
   }
 
@@ -123,9 +123,11 @@ class RedisBackend implements Backend {
     if (this.#context !== undefined) this.#producer.close()
   }
 
-  async #inAnyQueue (ask: (queue: Inspector) => Promise<boolean>): Promise<boolean> {
+  /** The first answer that is not false. */
+  async #inAnyQueue<Answer> (ask: (queue: Inspector) => Promise<Answer | false>): Promise<Answer | false> {
     for (const queue of this.#inspectors.values()) {
-      if (await ask(queue)) return true
+      const answer = await ask(queue)
+      if (answer !== false) return answer
     }
     return false
   }
