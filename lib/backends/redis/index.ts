@@ -6,6 +6,7 @@ import { RedisConsumer } from './consumer.ts'
 import { ErrorLog } from './error-log.ts'
 import { unavailable } from './errors.ts'
 import { Inspector } from './inspection.ts'
+import { whenWritable } from './opening.ts'
 import { resolveRedisOptions, type RedisOptions, type ResolvedRedisOptions } from './options.ts'
 import { Producer } from './producer.ts'
 import { RedisQueue } from './queue.ts'
@@ -48,19 +49,20 @@ class RedisBackend implements Backend {
     this.#errors = new ErrorLog(context.log)
     this.#connections = new Connections(this.#options, this.#errors)
     this.#producer = new Producer(this.#connections, this.#errors, commandTimeout, context.log)
+    const deadline = performance.now() + connectTimeout
+    const stores: JobStore[] = []
     try {
       await this.#producer.open(connectTimeout)
+      for (const settings of context.queues) stores.push(new JobStore(settings, prefix, this.#producer, stores))
+      await Promise.all(stores.map((store) => whenWritable(this.#producer.client, store, deadline)))
     } catch (error) {
       this.#producer.close()
       throw unavailable(context.queues[0]!.name, error)
     }
-    const stores: JobStore[] = []
-    for (const settings of context.queues) {
-      const store = new JobStore(settings, prefix, this.#producer, stores)
-      stores.push(store)
+    for (const store of stores) {
       const queue = new RedisQueue(store, context)
-      this.#queues.set(settings.name, queue)
-      this.#inspectors.set(settings.name, new Inspector(queue, lease))
+      this.#queues.set(store.settings.name, queue)
+      this.#inspectors.set(store.settings.name, new Inspector(queue, lease))
     }
     context.stopping.addEventListener('abort', () => {
       for (const queue of this.#queues.values()) queue.rejectWaiting(context.stopping.reason)

@@ -24,6 +24,11 @@ end
 if known == 1 then redis.call('HSETNX', KEYS[1], '${MARK}', 1) end
 return known`
 
+/** Writes, to keys that differ, and changes nothing: fails where jobs of the queue could not be stored. */
+const tryOut = `
+redis.call('PERSIST', KEYS[1])
+redis.call('PERSIST', KEYS[2])`
+
 /** Jobs that hold room. */
 const held = 'redis.call(\'LLEN\', KEYS[1]) + redis.call(\'ZCARD\', KEYS[2]) + redis.call(\'ZCARD\', KEYS[3])'
 
@@ -77,6 +82,7 @@ if not holder then redis.call('SET', KEYS[1], ARGV[1]) elseif holder == ARGV[1] 
 const scripts = {
   jobsClaimId: claimId,
   jobsDepth: `return ${held}`,
+  jobsTryOut: tryOut,
   jobsGuard: guard,
   jobsUnmark: unmark,
   jobsFind: find,
