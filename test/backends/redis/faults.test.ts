@@ -5,6 +5,7 @@ import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
 import { buildApp, deferred, logTo } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
 import { freePort, privateRedis, redisSpace } from '../../helpers/redis.ts'
+import { envelope, openBackend } from '../../helpers/redis-backend.ts'
 import { TcpProxy } from '../../helpers/tcp-proxy.ts'
 
 const UNAVAILABLE = { code: 'FST_JOBS_BACKEND_UNAVAILABLE', statusCode: 503 }
@@ -385,4 +386,19 @@ t.test('several jobs of which Redis has forgotten some scripts are stored once, 
   await app.jobs.cancel(id)
   t.same((await several()).map(({ status }) => status), ['enqueued', 'enqueued', 'enqueued'])
   t.match((await app.jobs.status()).queues, { default: { queueDepth: 3, delayed: 0 } })
+})
+
+t.test('a tick of which Redis has forgotten the script that adds its job is enqueued once, and remembered', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const backend = await openBackend(t, { url: server.url })
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const tick = (id: string, at: number) => envelope(id, { tickKey: 'nightly', schedule: { name: 'nightly', at } })
+  await backend.enqueue('default', [tick('run-1', 1)], {})
+  await client.script('FLUSH')
+  t.match(await backend.enqueue('default', [tick('run-1', 1), tick('run-2', 2), tick('run-3', 2)], {}), [
+    { id: 'run-1', status: 'duplicate' }, { id: 'run-2', status: 'enqueued' }, { id: 'run-2', status: 'duplicate' }
+  ])
+  t.equal((await backend.stats('default')).waiting, 2)
 })
