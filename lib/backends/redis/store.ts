@@ -65,15 +65,15 @@ export class JobStore {
 
   async stats (): Promise<QueueStats> {
     const { keys } = this.scripts
-    const [wait, prioritized, delayed, active, dead] = await this.command((client) => counts(
-      client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!)
+    const [wait, prioritized, delayed, active, dead, paused] = await this.command((client) => counts(
+      client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!).hexists(keys.meta!, 'paused')
         // A write that changes nothing: whoever asks wants to know whether Redis takes jobs, which a replica does not.
         .persist(keys.meta!)
     ))
     // A retried dead letter may come in addition to a full queue; waiting jobs do not exceed the capacity.
     const ready = wait! + prioritized!
     const waiting = Math.min(ready, this.settings.capacity)
-    return { waiting, delayed: delayed! + ready - waiting, active: active!, dead: dead! }
+    return { waiting, delayed: delayed! + ready - waiting, active: active!, dead: dead!, ...(paused === 1 && { paused: true }) }
   }
 
   /** What to answer when every one of these jobs is a duplicate: those take no room. */

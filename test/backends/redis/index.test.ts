@@ -115,6 +115,36 @@ test('a foreign worker runs our jobs, and what a foreign producer added is run',
   await until(async () => (await app.jobs.deadLetters.list()).length === 1)
 })
 
+test('a queue that BullMQ has paused is shown as paused, counts its jobs, and is neither stalled nor waited for', async (t, space) => {
+  const { app, ran } = await appOn(t, space, {
+    plugin: { queues: { default: { capacity: 3, fullMode: 'reject' }, other: {} }, health: { stalledAfter: 1 }, shutdown: { mode: 'drainQueued' } }
+  })
+  await app.jobs.enqueue('work', 0)
+  await until(() => ran.length === 1)
+  const queue = bullQueue(t, space)
+  await queue.pause()
+  await app.jobs.enqueue('work', 1)
+  await app.jobs.enqueue('work', 2, { priority: 5 })
+  const [waiting] = await queue.getWaiting()
+  t.match(await app.jobs.get(waiting!.id!), { state: 'waiting' })
+  // For longer than stalledAfter.
+  await until(() => Date.now() > waiting!.timestamp + 1)
+  const { statusCode, body } = await app.inject('/health/ready')
+  t.equal(statusCode, 200, body)
+  await app.jobs.enqueue('work', 3, { delay: 60_000 })
+  await t.rejects(app.jobs.enqueue('work', 4), { code: 'FST_JOBS_QUEUE_FULL' })
+  t.match((await app.jobs.status()).queues, { default: { paused: true, queueDepth: 2, delayed: 1 }, other: { paused: false } })
+  t.match((await app.inject('/jobs/status')).json().queues.default, { paused: true })
+  await queue.resume()
+  await until(() => ran.length === 3)
+  t.match((await app.jobs.status()).queues.default, { paused: false, queueDepth: 0, delayed: 1 })
+  await queue.pause()
+  await app.jobs.enqueue('work', 5)
+  const before = performance.now()
+  await app.close()
+  t.ok(performance.now() - before < 10_000, 'what another tool holds back is not drained')
+})
+
 test('history and dead letters are bounded, by number and by age', async (t, space) => {
   const { app } = await appOn(t, space, { plugin: { queues: { default: { history: 3, deadLetters: 2 } } }, options: { retention: 3_600_000 } })
   const queue = bullQueue(t, space)
