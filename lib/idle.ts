@@ -117,9 +117,9 @@ function concerns (queue: Queue, { drains }: Waiter): boolean {
   return drains === undefined || drains === queue
 }
 
-function isQuiet ({ backend, worker }: Queue, { waiting, delayed, active }: QueueStats, waiter: Waiter, now: number): boolean {
+function isQuiet ({ backend, worker }: Queue, { waiting, delayed, active, paused }: QueueStats, waiter: Waiter, now: number): boolean {
   if (waiter.drains === undefined) return waiting + active + (waiter.delayed ? delayed : 0) === 0
-  const mine = (worker.paused ? 0 : waiting) + (backend.capabilities.durable ? worker.inFlight : active)
+  const mine = (worker.paused || paused ? 0 : waiting) + (backend.capabilities.durable ? worker.inFlight : active)
   if (mine > 0 || active === 0) {
     waiter.othersRunSince = undefined
     return mine === 0

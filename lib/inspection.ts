@@ -104,11 +104,11 @@ function inspectable ({ backend, name }: Queue): Inspectable {
 }
 
 async function queueStatus ({ name, settings, backend, worker }: Queue): Promise<QueueStatus> {
-  const { waiting, delayed, dead } = await backend.stats(name)
+  const { waiting, delayed, dead, paused = false } = await backend.stats(name)
   return {
     capacity: settings.capacity,
     concurrency: settings.concurrency,
-    paused: worker.paused,
+    paused: worker.paused || paused,
     queueDepth: waiting,
     delayed,
     inFlight: worker.inFlight,

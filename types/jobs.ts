@@ -111,6 +111,7 @@ export interface JobHooks {
 export interface QueueStatus {
   readonly capacity: number
   readonly concurrency: number
+  /** By `pause` in this process, or in the backend, by another tool. */
   readonly paused: boolean
   readonly queueDepth: number
   readonly delayed: number

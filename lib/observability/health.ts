@@ -42,7 +42,7 @@ async function queueFindings (queue: Queue, { degraded, unhealthy, stalledAfter 
   const depth = stats.waiting + stats.delayed
   if (depth / capacity >= unhealthy) findings.push(['unhealthy', `queue '${name}' is nearly full: ${depth} of ${capacity}`])
   else if (depth / capacity > degraded) findings.push(['degraded', `queue '${name}' is filling: ${depth} of ${capacity}`])
-  const stalledFor = worker.paused ? 0 : stalledMilliseconds(stats, worker)
+  const stalledFor = worker.paused || stats.paused ? 0 : stalledMilliseconds(stats, worker)
   if (stalledFor >= stalledAfter) {
     findings.push(['unhealthy', `queue '${name}' is stalled: jobs wait and none was picked up for ${Math.floor(stalledFor)} ms`])
   }

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -87,6 +87,32 @@ export async function privateRedis (t: Test, ...settings: string[]): Promise<Pri
   return own
 }
 
+/** The port of a sentinel that knows one master; undefined, with the test skipped, where Redis is not installed. */
+export async function privateSentinel (t: Test, master: string, port: number): Promise<number | undefined> {
+  if (!installed()) return skipped(t)
+  const folder = mkdtempSync(join(tmpdir(), 'sentinel-'))
+  const own = await freePort()
+  const settings = join(folder, 'sentinel.conf')
+  writeFileSync(settings, `port ${own}\nbind 127.0.0.1\ndir ${folder}\nsentinel monitor ${master} 127.0.0.1 ${port} 1\n`)
+  const sentinel = spawn('redis-server', [settings, '--sentinel'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(async () => {
+    const ended = once(sentinel, 'exit')
+    sentinel.kill('SIGKILL')
+    await ended
+    rmSync(folder, { recursive: true, force: true })
+  })
+  await said(sentinel, 'Sentinel ID is')
+  return own
+}
+
+/** Resolves when the process has written a line with this text. */
+async function said ({ stdout }: ChildProcess, text: string): Promise<void> {
+  for await (const line of stdout!) {
+    if (String(line).includes(text)) break
+  }
+  stdout!.resume()
+}
+
 export class PrivateRedis {
   readonly port: number
   readonly #settings: string[]
@@ -105,10 +131,7 @@ export class PrivateRedis {
   async start (): Promise<void> {
     const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '', '--appendonly', 'yes', '--appendfsync', 'always', ...this.#settings]
     this.#process = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
-    for await (const line of this.#process.stdout!) {
-      if (String(line).includes('Ready to accept connections')) break
-    }
-    this.#process.stdout!.resume()
+    await said(this.#process, 'Ready to accept connections')
   }
 
   /** As a crash of the machine does: nothing is said to anybody. */

@@ -3,6 +3,17 @@ import { RETRY, shorten, type ShortScript } from './bull-scripts.ts'
 
 type Place = RedisClient | IRedisTransaction
 
+/** Another job has the unique key of the dead letter that was to be retried. */
+export class KeyTaken extends Error {
+  /** The stored id of that job. */
+  readonly holder: string
+
+  constructor (holder: string) {
+    super('another job has the unique key')
+    this.holder = holder
+  }
+}
+
 /** BullMQ's operations on a queue that has a capacity. */
 export class BoundedBackend extends RedisQueueBackend {
   capacity = Infinity
@@ -22,7 +33,13 @@ export class BoundedBackend extends RedisQueueBackend {
   }
 
   override execCommand (place: Place, name: string, args: unknown[]): unknown {
-    return name === 'reprocessJob' ? place.runCommand(RETRY, [...args, Date.now(), this.keys['']]) : super.execCommand(place, name, args)
+    return name === 'reprocessJob' ? this.#retry(place, args) : super.execCommand(place, name, args)
+  }
+
+  async #retry (place: Place, args: unknown[]): Promise<unknown> {
+    const answer = await place.runCommand(RETRY, [...args, Date.now(), this.keys['']])
+    if (typeof answer === 'string') throw new KeyTaken(answer)
+    return answer
   }
 
   #add (place: Place, original: string, args: unknown[], keys: KeysMap): Promise<string | number> {

@@ -23,8 +23,8 @@ if held >= tonumber(ARGV[#ARGV]) then return ${FULL} end
 `
 
 /**
- * Before the script that gives a dead letter (KEYS[1], of KEYS[3]) back: it has no past, and its unique key again, unless another
- * job has that. The time and the beginning of the queue's keys come after the arguments.
+ * Before the script that gives a dead letter (KEYS[1], of KEYS[3]) back: it has no past, and its unique key again. When another job
+ * has that key by now, the answer is the id of that job. The time and the beginning of the queue's keys come after the arguments.
  */
 const revive = `
 do
@@ -32,7 +32,7 @@ do
   local uniqueKey = redis.call('HGET', KEYS[1], 'deid')
   if uniqueKey then
     local holder = redis.call('GET', ARGV[8] .. 'de:' .. uniqueKey)
-    if holder and holder ~= ARGV[1] then return -3 end
+    if holder and holder ~= ARGV[1] then return holder end
     redis.call('SET', ARGV[8] .. 'de:' .. uniqueKey, ARGV[1])
   end
   redis.call('HDEL', KEYS[1], 'stc', 'stacktrace', 'error', 'progress', 'defa')

@@ -1,6 +1,8 @@
 import { Redis, type Cluster, type RedisOptions as IORedisOptions } from 'ioredis'
+import { isClient, isCluster } from './client-kind.ts'
+import { keepToDatabase } from './database.ts'
 import type { ErrorLog } from './error-log.ts'
-import { isClient, isCluster, type ResolvedRedisOptions } from './options.ts'
+import type { ResolvedRedisOptions } from './options.ts'
 
 export type Client = Redis | Cluster
 
@@ -11,7 +13,7 @@ const DISCONNECT_TIMEOUT = 500
 
 type Purpose = 'commands' | 'worker' | 'blocking'
 
-/** Makes the connections of one backend, and says what they connect to. */
+/** Makes the connections of one backend. */
 export class Connections {
   readonly #options: ResolvedRedisOptions
   readonly #errors: ErrorLog
@@ -30,18 +32,10 @@ export class Connections {
     const client = this.#make({ ...this.#settings(purpose), ...(connectionName !== undefined && { connectionName }) }, purpose !== 'commands')
     // BullMQ listens, and who waits for Redis.
     client.setMaxListeners(Infinity)
+    if (!isCluster(client)) keepToDatabase(client)
     client.on('error', (error: unknown) => this.#errors.report(error))
     client.on('ready', () => this.#errors.recovered())
     return client
-  }
-
-  /** `host:port`, or a socket's path; never with a password. */
-  get address (): string {
-    const { url, connection } = this.#options
-    if (url !== undefined) return new URL(url).host
-    if (isCluster(connection)) return connection.nodes().map(({ options: { host, port } }) => `${host}:${port}`).join(', ')
-    const { path, host = '127.0.0.1', port = 6379 } = isClient(connection) ? connection.options : connection
-    return path ?? `${host}:${port}`
   }
 
   #make (settings: IORedisOptions, enableOfflineQueue: boolean): Client {
@@ -76,27 +70,4 @@ export class Connections {
       case 'blocking': return { ...common, enableOfflineQueue: true, autoResendUnfulfilledCommands: true, maxRetriesPerRequest: null, socketTimeout: undefined }
     }
   }
-}
-
-export function isLive ({ status }: Client): boolean {
-  return status === 'ready'
-}
-
-/** Resolves when the connection, which is not usable now, is; rejects after `timeout` milliseconds, with what went wrong meanwhile, or when it is closed. */
-export function whenLive (client: Client, timeout: number, address: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let cause: unknown
-    const timer = setTimeout(() => end(`there is no connection to ${address} within ${timeout} ms`), timeout)
-    const onReady = (): void => end()
-    const onEnd = (): void => end(`the connection to ${address} is closed`)
-    const onError = (error: unknown): void => { cause = error }
-    const end = (problem?: string): void => {
-      clearTimeout(timer)
-      client.off('ready', onReady).off('end', onEnd).off('error', onError)
-      if (problem === undefined) resolve()
-      else reject(new Error(cause instanceof Error ? `${problem}: ${cause.message}` : problem))
-    }
-    client.on('ready', onReady).on('end', onEnd).on('error', onError)
-    if (client.status === 'end') onEnd()
-  })
 }

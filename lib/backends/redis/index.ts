@@ -1,4 +1,4 @@
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { InvalidOptionsError } from '../../errors.ts'
 import { Connections } from './connections.ts'
@@ -6,6 +6,7 @@ import { RedisConsumer } from './consumer.ts'
 import { ErrorLog } from './error-log.ts'
 import { unavailable } from './errors.ts'
 import { Inspector } from './inspection.ts'
+import { whenWritable } from './opening.ts'
 import { resolveRedisOptions, type RedisOptions, type ResolvedRedisOptions } from './options.ts'
 import { Producer } from './producer.ts'
 import { RedisQueue } from './queue.ts'
@@ -48,19 +49,20 @@ class RedisBackend implements Backend {
     this.#errors = new ErrorLog(context.log)
     this.#connections = new Connections(this.#options, this.#errors)
     this.#producer = new Producer(this.#connections, this.#errors, commandTimeout, context.log)
+    const deadline = performance.now() + connectTimeout
+    const stores: JobStore[] = []
     try {
       await this.#producer.open(connectTimeout)
+      for (const settings of context.queues) stores.push(new JobStore(settings, prefix, this.#producer, stores))
+      await Promise.all(stores.map((store) => whenWritable(this.#producer.client, store, deadline)))
     } catch (error) {
       this.#producer.close()
       throw unavailable(context.queues[0]!.name, error)
     }
-    const stores: JobStore[] = []
-    for (const settings of context.queues) {
-      const store = new JobStore(settings, prefix, this.#producer, stores)
-      stores.push(store)
+    for (const store of stores) {
       const queue = new RedisQueue(store, context)
-      this.#queues.set(settings.name, queue)
-      this.#inspectors.set(settings.name, new Inspector(queue, lease))
+      this.#queues.set(store.settings.name, queue)
+      this.#inspectors.set(store.settings.name, new Inspector(queue, lease))
     }
     context.stopping.addEventListener('abort', () => {
       for (const queue of this.#queues.values()) queue.rejectWaiting(context.stopping.reason)
@@ -101,7 +103,7 @@ class RedisBackend implements Backend {
     return this.#inspectors.get(queue)!.listDead(limit)
   }
 
-  retry (id: string): Promise<boolean> {
+  retry (id: string): Promise<RetryAnswer> {
     return this.#inAnyQueue((queue) => queue.retry(id))
   }
 
@@ -123,9 +125,11 @@ class RedisBackend implements Backend {
     if (this.#context !== undefined) this.#producer.close()
   }
 
-  async #inAnyQueue (ask: (queue: Inspector) => Promise<boolean>): Promise<boolean> {
+  /** The first answer that is not false. */
+  async #inAnyQueue<Answer> (ask: (queue: Inspector) => Promise<Answer | false>): Promise<Answer | false> {
     for (const queue of this.#inspectors.values()) {
-      if (await ask(queue)) return true
+      const answer = await ask(queue)
+      if (answer !== false) return answer
     }
     return false
   }

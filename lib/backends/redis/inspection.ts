@@ -1,5 +1,7 @@
+import type { RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobView } from '../../../types/job.ts'
-import { storedId } from './job-id.ts'
+import { KeyTaken } from './bounded-backend.ts'
+import { jobId, storedId } from './job-id.ts'
 import type { RedisQueue } from './queue.ts'
 import { StoredJob } from './record.ts'
 import { CANCELLED, run } from './scripts.ts'
@@ -45,12 +47,13 @@ export class Inspector {
       .map((job) => job.deadLetter(this.#store.settings.name))
   }
 
-  async retry (id: string): Promise<boolean> {
+  async retry (id: string): Promise<RetryAnswer> {
     return this.#store.command(async () => {
       try {
         await this.#store.scripts.retryFinishedJob({ id: storedId(id), opts: {} } as never, 'failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
         return true
       } catch (error) {
+        if (error instanceof KeyTaken) return { heldBy: jobId(error.holder) }
         // BullMQ's codes are numbers: there is none, or somebody else was faster.
         if (typeof (error as { code?: unknown }).code === 'number') return false
         throw error

@@ -1,9 +1,14 @@
 import type { Cluster, Redis, RedisOptions as IORedisOptions } from 'ioredis'
 import { InvalidOptionsError } from '../../errors.ts'
 import { object, optionsCheck } from '../../validation.ts'
+import { isCluster } from './client-kind.ts'
+import { checkConnection, checkUrl } from './server-options.ts'
 
 export interface RedisOptions {
-  /** `redis://user:password@host:port/database`, or `rediss://` for TLS. Give this or `connection`. Default `redis://127.0.0.1:6379`. */
+  /**
+   * `redis://user:password@host:port/database`, or `rediss://` for TLS; special characters of the user and the password are
+   * percent-encoded. Give this or `connection`. Default `redis://127.0.0.1:6379`.
+   */
   url?: string
   /**
    * Options of ioredis, or a `Redis` or `Cluster` of yours: its settings are used for connections of this backend's own, and
@@ -55,9 +60,8 @@ export function resolveRedisOptions (options: RedisOptions): ResolvedRedisOption
   checkOptions(options, subject)
   const { url, connection = {} } = options
   if (url !== undefined && options.connection !== undefined) throw new InvalidOptionsError(`${subject}: give 'url' or 'connection', not both`)
-  if ((settingsOf(connection).keyPrefix ?? '') !== '') {
-    throw new InvalidOptionsError(`${subject}: option 'connection.keyPrefix' is not supported; use 'prefix'`)
-  }
+  if (url !== undefined) checkUrl(url, subject)
+  checkConnection(connection, subject)
   return {
     url,
     connection,
@@ -67,18 +71,6 @@ export function resolveRedisOptions (options: RedisOptions): ResolvedRedisOption
     commandTimeout: options.commandTimeout ?? 5000,
     retention: options.retention ?? 7 * 86_400_000
   }
-}
-
-export function isCluster (connection: object): connection is Cluster {
-  return 'isCluster' in connection && connection.isCluster === true
-}
-
-export function isClient (connection: object): connection is Redis | Cluster {
-  return 'duplicate' in connection
-}
-
-function settingsOf (connection: IORedisOptions | Redis | Cluster): { keyPrefix?: string } {
-  return isClient(connection) ? connection.options : connection
 }
 
 // A queue's keys have to be on one node.

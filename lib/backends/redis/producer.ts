@@ -2,10 +2,11 @@ import type { FastifyBaseLogger } from 'fastify'
 import { QueueKeys, RedisConnection, type RedisQueueBackend, type JobJson, type QueueBaseOptions, type RedisClient } from 'bullmq'
 import { BoundedBackend } from './bounded-backend.ts'
 import { addingScripts, fetchingScripts, leaseScripts, retryScript, type Script, type ShortScript } from './bull-scripts.ts'
-import { isLive, whenLive, type Client, type Connections } from './connections.ts'
+import type { Client, Connections } from './connections.ts'
 import { unavailable } from './errors.ts'
 import type { ErrorLog } from './error-log.ts'
 import { scriptArguments } from './script-arguments.ts'
+import { isLive, whenLive } from './when-live.ts'
 
 export type { JobJson }
 
@@ -16,7 +17,6 @@ const WAITS = 20
 export class Producer {
   readonly client: Client
   readonly #connection: RedisConnection
-  readonly #connections: Connections
   readonly #timeout: number
   readonly #log: FastifyBaseLogger
   #nextLife: { readonly since: number, readonly begins: Promise<void> } | undefined
@@ -30,7 +30,6 @@ export class Producer {
 
   constructor (connections: Connections, errors: ErrorLog, commandTimeout: number, log: FastifyBaseLogger) {
     this.#log = log
-    this.#connections = connections
     this.#timeout = commandTimeout
     this.client = connections.connect('commands')
     this.#connection = new RedisConnection(this.client, { shared: true, blocking: false, skipVersionCheck: true })
@@ -39,7 +38,7 @@ export class Producer {
 
   /** Rejects when Redis cannot be reached within `timeout` milliseconds. */
   async open (timeout: number): Promise<void> {
-    await whenLive(this.client, timeout, this.#connections.address)
+    await whenLive(this.client, timeout)
     this.bull = await this.#connection.client
     const args = await scriptArguments(this.#connection)
     this.#adding = addingScripts(this.client, args)
@@ -95,7 +94,7 @@ export class Producer {
   #whenLive (): Promise<void> {
     const since = performance.now()
     if (this.#nextLife === undefined || since - this.#nextLife.since > this.#timeout / WAITS) {
-      const begins = whenLive(this.client, this.#timeout, this.#connections.address).finally(() => { this.#nextLife = undefined })
+      const begins = whenLive(this.client, this.#timeout).finally(() => { this.#nextLife = undefined })
       this.#nextLife = { since, begins }
     }
     return this.#nextLife.begins

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { Job, type MinimalQueue, type WorkerOptions } from 'bullmq'
+import { Job, type MinimalQueue, type MoveToDelayedOpts, type WorkerOptions } from 'bullmq'
 import type { Outcome } from '../../../types/backend.ts'
 import type { SerializedError } from '../../../types/job.ts'
 import { serializeError, toError } from '../../serialize-error.ts'
@@ -76,11 +76,11 @@ export class RunningJob extends Job {
         this.#keepKey(token)
         return this.#fail(outcome.error, token, fetchNext)
       case 'retry':
-        return this.backend.moveToDelayed(this.id!, Date.now(), Math.max(0, Math.ceil(outcome.runAt - Date.now())), token, {
+        return this.#delay(outcome.runAt, token, {
           fieldsToUpdate: { ...this.#failure(outcome.error), failedReason: outcome.error.message, due: outcome.runAt }, fetchNext
         })
       case 'released':
-        return this.#release(token)
+        return outcome.runAt === undefined ? this.#release(token) : this.#delay(outcome.runAt, token, { skipAttempt: true, fetchNext })
     }
   }
 
@@ -92,14 +92,20 @@ export class RunningJob extends Job {
     return (await this.backend.moveToFailed(this, error.message, this.opts.removeOnFail!, token, fetchNext, this.#failure(error))).result
   }
 
+  #delay (runAt: number, token: string, options: MoveToDelayedOpts): Promise<any[] | void> {
+    const now = Date.now()
+    return this.backend.moveToDelayed(this.id!, now, Math.max(0, Math.ceil(runAt - now)), token, options)
+  }
+
   async #release (token: string): Promise<void> {
     await this.backend.moveJobFromActiveToWait(this.id!, token)
     await this.backend.wakeWorkers()
   }
 
-  #failure ({ name, code, stack }: SerializedError): Record<string, string> {
+  /** BullMQ has fields for the message and for stacks. */
+  #failure ({ message, stack, ...rest }: SerializedError): Record<string, string> {
     const stacks = stack === undefined ? this.#record.stacks : [...this.#record.stacks, stack].slice(-STACKS)
-    return { error: JSON.stringify({ name, code }), stacktrace: JSON.stringify(stacks) }
+    return { error: JSON.stringify(rest), stacktrace: JSON.stringify(stacks) }
   }
 
   // Ahead of what ends the job, on the same connection: whether it still has its lock is the same for both.

@@ -7,8 +7,12 @@ export const CANCELLED = '{"outcome":"cancelled"}'
  */
 const MARK = 'refused'
 
-/** 1 when a job has this id, in whatever queue, 0 when it is free; a job that was cancelled gives its id to the next one. */
+/**
+ * 1 when a job has this id, in whatever queue, 0 when it is free; a job that was cancelled gives its id to the next one, unless that
+ * one is kept out already.
+ */
 const claimId = `
+if redis.call('HEXISTS', KEYS[1], '${MARK}') == 1 then return 1 end
 local known = 0
 for i = 1, #KEYS, 2 do
   if redis.call('EXISTS', KEYS[i]) == 1 then
@@ -24,6 +28,11 @@ end
 if known == 1 then redis.call('HSETNX', KEYS[1], '${MARK}', 1) end
 return known`
 
+/** Writes, to keys that differ, and changes nothing: fails where jobs of the queue could not be stored. */
+const tryOut = `
+redis.call('PERSIST', KEYS[1])
+redis.call('PERSIST', KEYS[2])`
+
 /** Jobs that hold room. */
 const held = 'redis.call(\'LLEN\', KEYS[1]) + redis.call(\'ZCARD\', KEYS[2]) + redis.call(\'ZCARD\', KEYS[3])'
 
@@ -32,6 +41,28 @@ const guard = `
 if ${held} + #KEYS - 3 <= tonumber(ARGV[1]) then return 0 end
 for i = 4, #KEYS do redis.call('HSETNX', KEYS[i], '${MARK}', 1) end
 return 1`
+
+/** Seconds by which a tick may be ahead of the server's clock. Further ahead it comes from a clock that was wrong, and does not count. */
+const MAX_AHEAD = 60
+
+/** The latest tick that was enqueued under the key ARGV[1], and the id of its job; nil when there is none. */
+const latestTick = `
+local latest, id = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%S+) (.*)$')
+latest = tonumber(latest)
+if latest and latest > (redis.call('TIME')[1] + ${MAX_AHEAD}) * 1000 then latest = nil end
+local at = tonumber(ARGV[2])
+`
+
+/** The id of the job that a job with the tick ARGV[2] is a duplicate of, which is then kept out; nil when there is none. */
+const claimTick = `${latestTick}
+if not latest or (at ~= latest and at >= latest - ARGV[3]) then return false end
+redis.call('HSETNX', KEYS[2], '${MARK}', 1)
+return id`
+
+/** Remembers the tick of a job that was added just now: one that was kept out has the mark, or no name. */
+const rememberTick = `${latestTick}
+if redis.call('HEXISTS', KEYS[2], '${MARK}') == 1 or redis.call('HEXISTS', KEYS[2], 'name') == 0 then return end
+if not latest or at > latest then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3]) end`
 
 const unmark = `
 for _, key in ipairs(KEYS) do
@@ -77,7 +108,10 @@ if not holder then redis.call('SET', KEYS[1], ARGV[1]) elseif holder == ARGV[1] 
 const scripts = {
   jobsClaimId: claimId,
   jobsDepth: `return ${held}`,
+  jobsTryOut: tryOut,
   jobsGuard: guard,
+  jobsClaimTick: claimTick,
+  jobsRememberTick: rememberTick,
   jobsUnmark: unmark,
   jobsFind: find,
   jobsTakeBack: takeBack,

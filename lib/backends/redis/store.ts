@@ -9,6 +9,7 @@ import { jobId, storedId } from './job-id.ts'
 import type { JobJson, Producer } from './producer.ts'
 import { storedOptions } from './record.ts'
 import { CANCELLED, run } from './scripts.ts'
+import { claimTick, hasTick, rememberTick } from './ticks.ts'
 
 export type Results = readonly EnqueueResult[]
 
@@ -52,7 +53,7 @@ export class JobStore {
 
   /** All or none; undefined when Redis found no room for them. */
   add (jobs: readonly JobEnvelope[], records: readonly JobJson[]): Promise<Results | undefined> {
-    if (jobs.length === 1 && !jobs[0]!.options?.givenId) return this.#addOne(jobs[0]!, records[0]!)
+    if (jobs.length === 1 && !jobs[0]!.options?.givenId && !hasTick(jobs[0]!)) return this.#addOne(jobs[0]!, records[0]!)
     return this.command(() => this.#addAll(jobs, records))
   }
 
@@ -64,20 +65,20 @@ export class JobStore {
 
   async stats (): Promise<QueueStats> {
     const { keys } = this.scripts
-    const [wait, prioritized, delayed, active, dead] = await this.command((client) => counts(
-      client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!)
+    const [wait, prioritized, delayed, active, dead, paused] = await this.command((client) => counts(
+      client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!).hexists(keys.meta!, 'paused')
         // A write that changes nothing: whoever asks wants to know whether Redis takes jobs, which a replica does not.
         .persist(keys.meta!)
     ))
     // A retried dead letter may come in addition to a full queue; waiting jobs do not exceed the capacity.
     const ready = wait! + prioritized!
     const waiting = Math.min(ready, this.settings.capacity)
-    return { waiting, delayed: delayed! + ready - waiting, active: active!, dead: dead! }
+    return { waiting, delayed: delayed! + ready - waiting, active: active!, dead: dead!, ...(paused === 1 && { paused: true }) }
   }
 
   /** What to answer when every one of these jobs is a duplicate: those take no room. */
   async duplicates (jobs: readonly JobEnvelope[]): Promise<Results | undefined> {
-    if (!jobs.every(({ options }) => options?.givenId === true || options?.uniqueKey !== undefined)) return undefined
+    if (!jobs.every(mayBeDuplicate)) return undefined
     return this.command(async (client) => {
       const holders = await Promise.all(jobs.map((job) => this.#holder(client, job)))
       return holders.every((holder) => holder !== undefined) ? holders.map((id) => ({ id, status: 'duplicate' })) : undefined
@@ -111,19 +112,26 @@ export class JobStore {
     const transaction = this.#producer.bull.multi()
     run(transaction, 'jobsGuard', [keys.wait!, keys.prioritized!, keys.delayed!, ...places], [this.settings.capacity])
     for (const index of rest) {
+      const job = jobs[index]!
       const record = records[index]!
-      if (jobs[index]!.options?.givenId) this.#claimId(transaction, record.id)
+      if (hasTick(job)) claimTick(transaction, this.scripts, job)
+      if (job.options?.givenId) this.#claimId(transaction, record.id)
       this.scripts.addJobToTransaction(transaction, record, record.id)
+      if (hasTick(job)) rememberTick(transaction, this.scripts, job)
     }
     run(transaction, 'jobsUnmark', places)
     const replies = await answers(transaction, isForgotten)
     if (replies.shift() === 1) return false
     for (const index of rest) {
       const job = jobs[index]!
+      const enqueued = hasTick(job) ? replies.shift() : null
       const known = job.options?.givenId === true && replies.shift() === 1
       const held = replies.shift()
+      if (hasTick(job)) replies.shift()
       if (held instanceof Error) continue
-      results[index] = known ? { id: jobId(String(held)), status: 'duplicate' } : resultOf(job, records[index]!, String(held))
+      results[index] = enqueued !== null || known
+        ? { id: jobId(String(enqueued ?? held)), status: 'duplicate' }
+        : resultOf(job, records[index]!, String(held))
     }
     // At a script that Redis has forgotten no transaction ends: what it could not run is done again.
     if (results.includes(undefined)) this.#producer.defineScripts()
@@ -135,17 +143,25 @@ export class JobStore {
     run(transaction, 'jobsClaimId', [this, ...others].flatMap(({ scripts }) => [scripts.toKey(id), scripts.keys.completed!]), [id, CANCELLED])
   }
 
-  async #holder (client: Client, { id, options }: JobEnvelope): Promise<string | undefined> {
-    const { uniqueKey, givenId } = options!
+  async #holder (client: Client, job: JobEnvelope): Promise<string | undefined> {
+    const { uniqueKey, givenId } = job.options!
     const holder = uniqueKey === undefined ? null : await client.get(`${this.scripts.keys.de}:${uniqueKey}`)
     if (holder !== null) return jobId(holder)
-    if (givenId !== true) return undefined
+    if (givenId !== true && !hasTick(job)) return undefined
+    const id = storedId(job.id)
     const transaction = client.multi()
-    this.#claimId(transaction, storedId(id))
-    run(transaction, 'jobsUnmark', [this.scripts.toKey(storedId(id))])
-    const [known] = await answers(transaction)
-    return known === 1 ? id : undefined
+    if (hasTick(job)) claimTick(transaction, this.scripts, job)
+    if (givenId) this.#claimId(transaction, id)
+    run(transaction, 'jobsUnmark', [this.scripts.toKey(id)])
+    const replies = await answers(transaction)
+    const enqueued = hasTick(job) ? replies.shift() : null
+    if (enqueued !== null) return jobId(String(enqueued))
+    return givenId === true && replies.shift() === 1 ? job.id : undefined
   }
+}
+
+function mayBeDuplicate (job: JobEnvelope): boolean {
+  return job.options?.givenId === true || job.options?.uniqueKey !== undefined || hasTick(job)
 }
 
 function resultOf (job: JobEnvelope, record: JobJson, held: string): EnqueueResult {

@@ -4,6 +4,7 @@ import { redis } from '../../../lib/backends/redis/index.ts'
 import { buildApp } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
 import { privateRedis, type PrivateRedis } from '../../helpers/redis.ts'
+import { consume, envelope, openBackend } from '../../helpers/redis-backend.ts'
 
 /** A cluster of one node that has every slot. */
 async function clusterOfOne (t: Test): Promise<PrivateRedis | undefined> {
@@ -89,4 +90,21 @@ t.test('opening fails within connectTimeout where the cluster is away', async (t
   given.on('error', () => {})
   t.teardown(() => given.disconnect())
   await t.rejects(buildApp(t, { backend: redis({ connection: given, connectTimeout: 300 }) }).then(() => {}), { code: 'FST_JOBS_BACKEND_UNAVAILABLE' })
+})
+
+t.test('on a cluster ticks are remembered, jobs are handed back with a delay, and a key that is taken is told', async (t) => {
+  const server = await clusterOfOne(t)
+  if (server === undefined) return
+  const given = new Cluster([{ host: '127.0.0.1', port: server.port }])
+  t.teardown(() => given.disconnect())
+  const backend = await openBackend(t, { connection: given })
+  const tick = (id: string) => envelope(id, { givenId: true, tickKey: 'nightly', schedule: { name: 'nightly', at: 1 }, uniqueKey: 'key' })
+  t.match(await backend.enqueue('default', [tick('run-1')], {}), [{ id: 'run-1', status: 'enqueued' }])
+  t.match(await backend.enqueue('default', [tick('run-2')], {}), [{ id: 'run-1', status: 'duplicate' }])
+  const deliveries = consume(t, backend, [{ type: 'released', runAt: Date.now() + 50 }, { type: 'dead', error: { name: 'Error', message: 'dead' } }])
+  await until(async () => (await backend.find('run-1'))?.state === 'dead')
+  t.same(deliveries.map(({ envelope }) => envelope.attempt), [1, 1])
+  await backend.enqueue('default', [envelope('held-1', { uniqueKey: 'key', runAt: Date.now() + 60_000 })], {})
+  t.same(await backend.retry('run-1'), { heldBy: 'held-1' })
+  t.match(await backend.stats('default'), { delayed: 1, paused: undefined })
 })

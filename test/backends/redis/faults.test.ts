@@ -5,6 +5,7 @@ import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
 import { buildApp, deferred, logTo } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
 import { freePort, privateRedis, redisSpace } from '../../helpers/redis.ts'
+import { envelope, openBackend } from '../../helpers/redis-backend.ts'
 import { TcpProxy } from '../../helpers/tcp-proxy.ts'
 
 const UNAVAILABLE = { code: 'FST_JOBS_BACKEND_UNAVAILABLE', statusCode: 503 }
@@ -86,6 +87,44 @@ t.test('while Redis is away enqueues and stats fail within a bound, consumers ar
   t.ok(performance.now() - restarted < 3000, `after ${performance.now() - restarted} ms`)
   end.resolve()
   t.notOk(ran.includes('refused'))
+})
+
+t.test('what a client is told of a refused enqueue has no host, no user, no password and no key of it; the log has', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const client = new Redis(server.url).on('error', () => {})
+  t.teardown(() => client.disconnect())
+  await client.call('ACL', 'SETUSER', 'somebody', 'on', `>${SECRET}`, '~*', '+@all')
+  const lines: any[] = []
+  const app = await buildApp(t, {
+    backend: redis({ url: `redis://somebody:${SECRET}@127.0.0.1:${server.port}`, prefix: 'keys', commandTimeout: 500 }), metrics: false
+  }, logTo(lines, 'info'))
+  app.jobs.define('work', async () => {})
+  app.post('/work', async (request) => app.jobs.enqueue('work', request.body))
+  await app.ready()
+  app.jobs.pause()
+  const post = () => app.inject({ method: 'POST', url: '/work', payload: { to: 'nobody' } })
+  t.equal((await post()).statusCode, 200)
+  const refused = async (reason: RegExp) => {
+    const answers = [await post(), await app.inject('/health/ready'), await app.inject('/jobs/status'), await app.inject('/jobs/job-1')]
+    t.same(answers.map(({ statusCode }) => statusCode), [503, 503, 503, 503])
+    t.same(answers[0]!.json(), {
+      statusCode: 503,
+      code: 'FST_JOBS_BACKEND_UNAVAILABLE',
+      error: 'Service Unavailable',
+      message: "Backend 'redis' of queue 'default' cannot be reached; see the cause, check its address and that it runs"
+    })
+    for (const { headers, body } of answers) t.notMatch(JSON.stringify(headers) + body, new RegExp(`127\\.0\\.0\\.1|${server.port}|somebody|${SECRET}|keys`))
+    await until(async () => {
+      await post()
+      return reason.test(JSON.stringify(lines))
+    })
+    t.notMatch(JSON.stringify(lines), SECRET)
+  }
+  await client.call('ACL', 'SETUSER', 'somebody', 'resetkeys', '~other:*')
+  await refused(/NOPERM/)
+  await server.stop()
+  await refused(new RegExp(`there is no connection to 127\\.0\\.0\\.1:${server.port} within 500 ms`))
 })
 
 t.test('a crowd of enqueues that waits for Redis shares its listeners, of which every one makes the others slower', async (t) => {
@@ -347,4 +386,19 @@ t.test('several jobs of which Redis has forgotten some scripts are stored once, 
   await app.jobs.cancel(id)
   t.same((await several()).map(({ status }) => status), ['enqueued', 'enqueued', 'enqueued'])
   t.match((await app.jobs.status()).queues, { default: { queueDepth: 3, delayed: 0 } })
+})
+
+t.test('a tick of which Redis has forgotten the script that adds its job is enqueued once, and remembered', async (t) => {
+  const server = await privateRedis(t)
+  if (server === undefined) return
+  const backend = await openBackend(t, { url: server.url })
+  const client = new Redis(server.url)
+  t.teardown(() => client.disconnect())
+  const tick = (id: string, at: number) => envelope(id, { tickKey: 'nightly', schedule: { name: 'nightly', at } })
+  await backend.enqueue('default', [tick('run-1', 1)], {})
+  await client.script('FLUSH')
+  t.match(await backend.enqueue('default', [tick('run-1', 1), tick('run-2', 2), tick('run-3', 2)], {}), [
+    { id: 'run-1', status: 'duplicate' }, { id: 'run-2', status: 'enqueued' }, { id: 'run-2', status: 'duplicate' }
+  ])
+  t.equal((await backend.stats('default')).waiting, 2)
 })
