@@ -6,9 +6,12 @@ import { logFields, maxAttempts } from './envelope.ts'
 import { logError } from './log-error.ts'
 import type { NeutralContext } from './neutral-context.ts'
 import type { Definition } from './registry.ts'
+import { checkFunction } from './validation.ts'
 
-const NAMES = ['onEnqueue', 'onStart', 'onSuccess', 'onRetry', 'onDeadLetter', 'onDrop'] as const
 type HookName = keyof JobHooks
+
+/** The hooks, each with the number of its arguments. */
+const PARAMETERS: { readonly [Name in HookName]: number } = { onEnqueue: 1, onStart: 1, onSuccess: 1, onRetry: 3, onDeadLetter: 2, onDrop: 1 }
 type Rest<Name extends HookName> = Parameters<JobHooks[Name]> extends [HookJob, ...infer Others] ? Others : never
 
 const NONE: never[] = []
@@ -43,8 +46,8 @@ export class Hooks {
   }
 
   add<Name extends HookName> (name: Name, hook: JobHooks[Name]): void {
-    if (!NAMES.includes(name)) throw new InvalidOptionsError(`hook '${typeof name === 'string' ? name : kindOf(name)}': the hooks are ${NAMES.join(', ')}`)
-    if (typeof hook !== 'function') throw new InvalidOptionsError(`hook '${name}': it must be a function, got ${kindOf(hook)}`)
+    if (typeof name !== 'string' || !Object.hasOwn(PARAMETERS, name)) throw new InvalidOptionsError(`hook '${typeof name === 'string' ? name : kindOf(name)}': the hooks are ${Object.keys(PARAMETERS).join(', ')}`)
+    checkFunction(hook, PARAMETERS[name], `hook '${name}': it`)
     this.#hooks[name].push(hook)
   }
 

@@ -9,6 +9,7 @@ import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, che
 import { Definition } from './registry.ts'
 import type { Runtime } from './runtime.ts'
 import { createSchedule } from './schedules/create-schedule.ts'
+import { checkFunction } from './validation.ts'
 
 type Handler = (...args: any[]) => unknown
 
@@ -123,6 +124,7 @@ export class JobsFacade {
 
   #enqueueDelegate (delegate: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob> {
     checkDelegateOptions(options ?? {}, 'enqueue of an inline function')
+    checkFunction(delegate, 1, `enqueue of the inline function '${options.name}': it`)
     const { queue = 'default', ...rest } = options
     return this.#runtime.enqueuer.enqueueDelegate(delegate, this.#runtime.queue(queue), rest)
   }

@@ -79,7 +79,6 @@ export const checkDefineOptions = optionsCheck(object({
   upgrade: { kind: 'function' }
 }))
 
-export const checkService = optionsCheck(object({ start: { kind: 'function' }, run: { kind: 'function' }, stop: { kind: 'function' } }))
 export const checkServiceOptions = optionsCheck(object({
   onFailure: { type: 'string', enum: ['ignore', 'restart', 'close'] },
   restart: object({ limit: { type: 'integer', minimum: 0 }, backoff: backoffSchema })

@@ -7,7 +7,7 @@ import { InvalidOptionsError, InvalidPayloadError, kindOf, UnknownJobError } fro
 import { JobCounters } from './observability/counters.ts'
 import { checkDefineOptions } from './options.ts'
 import { resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
-import type { PayloadCompiler } from './validation.ts'
+import { checkFunction, type PayloadCompiler } from './validation.ts'
 import type { Queue } from './queue.ts'
 
 /** A job as it was defined, with everything that enqueueing and running it needs. */
@@ -89,7 +89,7 @@ export class Registry {
     checkJobName(name, 'job name')
     if (!this.#open) throw new InvalidOptionsError(`definition of job '${name}': it came after 'ready'; define jobs while plugins are registered`)
     this.#assertFree(name, `definition of job '${name}'`)
-    if (typeof handler !== 'function') throw new InvalidOptionsError(`definition of job '${name}': the handler must be a function, got ${kindOf(handler)}`)
+    checkFunction(handler, 2, `definition of job '${name}': the handler`)
     checkDefineOptions(options, `definition of job '${name}'`)
     const { aliases = [], upgrade, version = 1 } = options
     if (upgrade !== undefined && version === 1) throw new InvalidOptionsError(`definition of job '${name}': option 'upgrade' needs a 'version' of 2 or more; there is nothing older than version 1`)

@@ -30,6 +30,17 @@ export function optionsCheck (schema: object): OptionsCheck {
   }
 }
 
+/**
+ * Checks a function of the user's that returns a promise. One that takes a callback would count as done when it returns, and then fail
+ * where nobody catches it. `parameters`: how many it gets.
+ */
+export function checkFunction (given: unknown, parameters: number, subject: string): void {
+  if (typeof given !== 'function') throw new InvalidOptionsError(`${subject} must be a function, got ${describe(given)}`)
+  if (given.length > parameters) {
+    throw new InvalidOptionsError(`${subject} takes ${given.length} parameters and gets ${parameters}: there is no callback; return a promise, or make the function async`)
+  }
+}
+
 const NAME = /^[\w.-]{1,64}$/
 
 /** Checks the name of a schedule or a service, which becomes part of job ids and of metrics. */

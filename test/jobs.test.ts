@@ -1,5 +1,5 @@
 import t from 'tap'
-import { memory, type JobEnvelope } from '../lib/index.ts'
+import { memory, poll, type JobEnvelope } from '../lib/index.ts'
 import { buildApp, deferred, turns } from './helpers/app.ts'
 import { parseExposition } from './helpers/prometheus.ts'
 
@@ -53,6 +53,24 @@ t.test('a wrong argument is a typed error that tells its kind, not a bare TypeEr
   for (const options of [null, { delayed: 1 }, { foo: 1 }]) await t.rejects(jobs.idle(options), invalid)
   for (const call of ['pause', 'resume']) t.throws(() => jobs[call](Object.create(null)), { code: 'FST_JOBS_UNKNOWN_QUEUE' })
   for (const id of ['status', '.', '..', '', 'x'.repeat(101), 'a b', 'é', '\ud800']) await t.rejects(jobs.enqueue('work', {}, { id }), invalid)
+})
+
+t.test('a function that takes a callback is refused wherever a promise is awaited: it would count as done at once', async (t) => {
+  const app = await buildApp(t)
+  const { jobs } = app as unknown as { jobs: Record<string, any> }
+  const message = /takes \d parameters and gets \d: there is no callback/
+  const invalid = { code: 'FST_JOBS_INVALID_OPTIONS', message }
+  t.throws(() => jobs.define('work', (_payload: unknown, _context: unknown, done: () => void) => done()), invalid)
+  await t.rejects(jobs.enqueue((_context: unknown, done: () => void) => done(), { name: 'inline' }), invalid)
+  t.throws(() => jobs.schedule('hourly', { every: 3_600_000 }, (_context: unknown, done: () => void) => done()), invalid)
+  for (const method of ['start', 'run', 'stop']) t.throws(() => jobs.service('loop', { run () {}, [method]: (_context: unknown, done: () => void) => done() }), invalid)
+  t.throws(() => poll(1000, ((_context: unknown, done: () => void) => done()) as never), invalid)
+  for (const [hook, parameters] of Object.entries({ onEnqueue: 1, onStart: 1, onSuccess: 1, onRetry: 3, onDeadLetter: 2, onDrop: 1 })) {
+    const taking = (count: number): unknown => Object.defineProperty(() => {}, 'length', { value: count })
+    t.throws(() => jobs.addHook(hook, taking(parameters + 1)), invalid)
+    t.doesNotThrow(() => jobs.addHook(hook, taking(parameters)))
+  }
+  t.doesNotThrow(() => jobs.define('rest', (...args: unknown[]) => args))
 })
 
 t.test('a definition can be enqueued in place of its name', async (t) => {

@@ -7,7 +7,7 @@ import type { Queue } from '../queue.ts'
 import { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
 import { toError } from '../serialize-error.ts'
-import { checkName } from '../validation.ts'
+import { checkFunction, checkName } from '../validation.ts'
 import { CronRule, cronProblem, MAX_PATTERN_LENGTH } from './cron.ts'
 import { EveryRule } from './every.ts'
 import { createHost, type Target } from './host.ts'
@@ -98,6 +98,7 @@ function usablePayload (definition: Definition, payload: unknown, subject: strin
 
 function delegateTarget (runtime: Runtime, name: string, handler: DelegateHandler, { payload, queue = 'default' }: GivenOptions): Target {
   if (payload !== undefined) throw new InvalidOptionsError(`schedule '${name}': option 'payload' is for defined jobs; an inline function gets none`)
+  checkFunction(handler, 1, `schedule '${name}': the inline function`)
   const target = runtime.queue(queue)
   assertTakesDelegates(target, name)
   return {

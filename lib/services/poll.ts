@@ -1,6 +1,7 @@
 import type { PollPass, Service, ServiceContext } from '../../types/services.ts'
-import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
+import { describe, InvalidOptionsError } from '../errors.ts'
 import { logError } from '../log-error.ts'
+import { checkFunction } from '../validation.ts'
 import { isStopReason } from './stop-reason.ts'
 import { disposeScope } from './context.ts'
 
@@ -11,7 +12,7 @@ import { disposeScope } from './context.ts'
  */
 export function poll (every: number, pass: PollPass): Service {
   if (!(Number.isFinite(every) && every >= 1)) throw new InvalidOptionsError(`call of poll: 'every' must be milliseconds, 1 or more, got ${describe(every)}`)
-  if (typeof pass !== 'function') throw new InvalidOptionsError(`call of poll: the pass must be a function, got ${kindOf(pass)}`)
+  checkFunction(pass, 1, 'call of poll: the pass')
   return {
     async run (context) {
       while (!context.signal.aborted) {

@@ -4,8 +4,8 @@ import type { Budget } from '../budget.ts'
 import { InvalidOptionsError, kindOf } from '../errors.ts'
 import { serializeError } from '../serialize-error.ts'
 import { logError } from '../log-error.ts'
-import { checkService, checkServiceOptions } from '../options.ts'
-import { checkName } from '../validation.ts'
+import { checkServiceOptions } from '../options.ts'
+import { checkFunction, checkName } from '../validation.ts'
 import { HostedService, type HostedServiceHost } from './hosted-service.ts'
 
 /** The services of the app: started in the order in which they were registered, stopped in reverse. */
@@ -27,7 +27,10 @@ export class Services {
     if (!this.#open) throw new InvalidOptionsError(`${subject}: it came after 'ready'; register services while plugins are registered`)
     if (this.#services.has(name)) throw new InvalidOptionsError(`${subject}: there is one of that name already`)
     if (typeof service !== 'object' || service === null) throw new InvalidOptionsError(`${subject}: it must be an object with 'run' or 'start', got ${kindOf(service)}`)
-    checkService({ run: service.run, start: service.start, stop: service.stop }, subject)
+    const methods = { run: service.run, start: service.start, stop: service.stop }
+    for (const [method, given] of Object.entries(methods)) {
+      if (given !== undefined) checkFunction(given, 1, `${subject}: option '${method}'`)
+    }
     if (service.run === undefined && service.start === undefined) throw new InvalidOptionsError(`${subject}: it has neither 'run' nor 'start'; give it one`)
     checkServiceOptions(options, subject)
     if (options.restart !== undefined && options.onFailure !== 'restart') throw new InvalidOptionsError(`${subject}: option 'restart' needs onFailure: 'restart'`)
