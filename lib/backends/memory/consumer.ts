@@ -7,6 +7,7 @@ import type { MemoryRecord } from './record.ts'
  * that requests are served in between; fewer would cost jobs more than it gains requests (bench/http.ts).
  */
 const JOBS_PER_TURN = 16
+const RELEASED: Outcome = { type: 'released' }
 
 /** Slots that take jobs as long as there are any, and sleep until one is ready. */
 export class MemoryConsumer implements Consumer {
@@ -19,6 +20,8 @@ export class MemoryConsumer implements Consumer {
   #onStopped: (() => void) | undefined
   #waking = false
   #streak = 0
+  /** Jobs that have a slot and begin in the next turn of the event loop. */
+  #early: MemoryRecord[] = []
 
   constructor (queue: MemoryQueue, clock: Clock, concurrency: number, deliver: Deliver) {
     this.#queue = queue
@@ -27,6 +30,7 @@ export class MemoryConsumer implements Consumer {
     this.#concurrency = concurrency
     this.#idle = concurrency
     queue.onReady = () => this.#wake()
+    queue.onFull = () => this.#takeEarly()
     this.#wake()
   }
 
@@ -57,12 +61,35 @@ export class MemoryConsumer implements Consumer {
   readonly #fillSlots = (): void => {
     this.#waking = false
     this.#streak = 0
+    if (this.#early.length > 0) this.#deliverEarly()
     // Jobs that are refused settle inside the loop.
     while (this.#idle > 0 && !this.#paused && this.#streak < JOBS_PER_TURN) {
       const record = this.#queue.take(this.#clock.now())
       if (record === undefined) return
       this.#idle--
       this.#deliver(record, this.#settle)
+    }
+  }
+
+  // The queue is full, though idle slots would empty it in the next turn: a burst finds the room that it would find a moment later.
+  #takeEarly (): void {
+    this.#wake()
+    while (this.#idle > 0 && !this.#paused) {
+      const record = this.#queue.take(this.#clock.now())
+      if (record === undefined) return
+      this.#idle--
+      this.#early.push(record)
+    }
+  }
+
+  #deliverEarly (): void {
+    const early = this.#early
+    this.#early = []
+    if (this.#paused) {
+      // Each goes to the head of the queue.
+      for (const record of early.reverse()) this.#settle(record, RELEASED)
+    } else {
+      for (const record of early) this.#deliver(record, this.#settle)
     }
   }
 

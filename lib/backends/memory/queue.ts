@@ -27,6 +27,8 @@ export class MemoryQueue {
   readonly settings: QueueSettings
   /** Called when a job becomes ready to run. */
   onReady: () => void = () => {}
+  /** Called when there is no room: idle slots may take what is ready, which makes some. */
+  onFull: () => void = () => {}
   readonly #context: QueueContext
   readonly #ready = new Lanes()
   readonly #delayed: TimerHeap<MemoryRecord>
@@ -67,10 +69,13 @@ export class MemoryQueue {
 
   /** Takes a job when there is room and nobody waits for it. */
   offer (job: JobEnvelope): EnqueueResult | undefined {
-    return this.#producers.size === 0 && this.#room > 0 ? this.#admit(job) : undefined
+    if (this.#producers.size > 0) return undefined
+    if (this.#room <= 0) this.onFull()
+    return this.#room > 0 ? this.#admit(job) : undefined
   }
 
   enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
+    if (this.#room < jobs.length) this.onFull()
     if (this.#producers.size === 0 ? this.#fits(jobs) : this.#areDuplicates(jobs)) return Promise.resolve(this.#admitAll(jobs))
     switch (this.settings.fullMode) {
       case 'wait': return this.#wait(jobs, signal)

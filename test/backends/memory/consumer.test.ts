@@ -1,5 +1,5 @@
 import t from 'tap'
-import { buildApp, deferred, turns } from '../../helpers/app.ts'
+import { buildApp, deferred, now, turns } from '../../helpers/app.ts'
 
 for (const concurrency of [1, 3, 10]) {
   t.test(`no more than ${concurrency} of a queue's jobs run at once, and as many do`, async (t) => {
@@ -89,4 +89,55 @@ t.test('resume while the app stops takes no new job', async (t) => {
   gate.resolve()
   await closing
   t.same(seen, [1])
+})
+
+for (const [fullMode, refused] of [['reject', 'FST_JOBS_QUEUE_FULL'], ['dropWrite', 'dropped'], ['wait', 'pending']] as const) {
+  t.test(`full, '${fullMode}': a job that an idle slot can take at once takes no room`, async (t) => {
+    const app = await buildApp(t, { queues: { default: { capacity: 1, concurrency: 10, fullMode } } })
+    const gate = deferred()
+    const begun: number[] = []
+    app.jobs.define('work', async (payload: number) => {
+      begun.push(payload)
+      await gate.promise
+    })
+    await app.ready()
+    const enqueued = Array.from({ length: 12 }, (_, n) => app.jobs.enqueue('work', n).then(({ status }) => status, ({ code }) => code))
+    t.same(begun, [], 'none begins inside of the call that enqueued it')
+    const answers = await Promise.all(enqueued.map(now))
+    t.same(answers, [...Array(11).fill('enqueued'), refused])
+    t.same(begun, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    t.match(await app.jobs.status(), { queueDepth: 1, inFlight: 10 })
+    gate.resolve()
+    await app.jobs.idle()
+    t.same(begun.slice(10), fullMode === 'wait' ? [10, 11] : [10])
+  })
+}
+
+t.test('what an idle slot has taken goes back in its order when the queue is paused before it begins; depth does not exceed the capacity', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 1, concurrency: 3, fullMode: 'reject' } } })
+  const begun: unknown[] = []
+  app.jobs.define('work', async (payload, { job: { attempt } }) => { begun.push([payload, attempt]) })
+  await app.ready()
+  const enqueued = [1, 2, 3].map((payload) => app.jobs.enqueue('work', payload))
+  app.jobs.pause()
+  await Promise.all(enqueued)
+  await turns()
+  t.same(begun, [])
+  t.match(await app.jobs.status(), { queueDepth: 1, inFlight: 0, queues: { default: { delayed: 2 } } })
+  app.jobs.resume()
+  await app.jobs.idle()
+  t.same(begun, [[1, 1], [2, 1], [3, 1]])
+})
+
+t.test('a queue whose slots are taken, or that nobody works on, is full at its capacity', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 1, concurrency: 1, fullMode: 'reject' } } })
+  const gate = deferred()
+  app.jobs.define('work', () => gate.promise)
+  await app.jobs.enqueue('work', 'before ready')
+  await t.rejects(app.jobs.enqueue('work', 'too many'), { code: 'FST_JOBS_QUEUE_FULL' })
+  await app.ready()
+  await turns()
+  await app.jobs.enqueue('work', 'waits')
+  await t.rejects(app.jobs.enqueue('work', 'too many'), { code: 'FST_JOBS_QUEUE_FULL' })
+  gate.resolve()
 })
