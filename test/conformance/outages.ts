@@ -32,7 +32,9 @@ export const outages: readonly Case[] = [
     appliesTo: breakable,
     async run (lab) {
       const { app, connection, seen } = await brokenApp(lab)
-      await refused(app.jobs.enqueue('work', 'refused', { id: 'refused' }), UNAVAILABLE)
+      const refusal = await inTime('the enqueue was refused', app.jobs.enqueue('work', 'refused', { id: 'refused' }).then(() => undefined, (error) => error))
+      assert.deepEqual([refusal?.code, refusal?.statusCode], [UNAVAILABLE, 503])
+      assert.match(refusal.headers?.['retry-after'] ?? '', /^\d+$/)
       await refused(app.jobs.enqueueMany([{ job: 'work', payload: 'refused', id: 'refused-too' }]), UNAVAILABLE)
       await connection.mend()
       await until('enqueues are taken again', () => app.jobs.enqueue('work', 'after').then(() => true, () => false))

@@ -75,6 +75,23 @@ export const unique: readonly Case[] = [
     }
   },
   {
+    name: 'a job that is enqueued again by its id and its key, once the id is forgotten and the key is not, is a duplicate',
+    async run (lab) {
+      if (!lab.capabilities.unique) return appWithout(lab)
+      const app = await lab.app({ queues: { default: { history: 0 } } })
+      let ended = 0
+      app.jobs.define('work', async () => { ended++ })
+      await app.ready()
+      const options = { id: 'mine', uniqueKey: 'key', uniqueFor: 3_600_000 }
+      assert.equal(await statusOf(app, null, options), 'enqueued')
+      await until('it has run', () => ended === 1)
+      await app.jobs.idle()
+      assert.equal(await statusOf(app, null, options), 'duplicate')
+      assert.equal((await app.jobs.enqueueMany([{ job: 'work', payload: null, ...options }, { job: 'work', payload: null, id: 'other' }])).map(({ status }) => status).join(), 'duplicate,enqueued')
+      await until('the other one has run', () => ended === 2)
+    }
+  },
+  {
     name: 'a key can be taken for ever',
     async run (lab) {
       if (!lab.capabilities.unique) return appWithout(lab)

@@ -1,9 +1,9 @@
-import { BackendUnavailableError } from '../../errors.ts'
+import { BackendUnavailableError, retryLater } from '../../errors.ts'
 import { toError } from '../../serialize-error.ts'
 
 /** Redis, or the way to it, failed: what whoever called the backend is told. */
 export function unavailable (queue: string, error: unknown): Error {
-  return new BackendUnavailableError('redis', queue, { cause: withoutCommand(error) })
+  return retryLater(new BackendUnavailableError('redis', queue, { cause: withoutCommand(error) }))
 }
 
 interface RedisError extends Error {

@@ -106,6 +106,7 @@ local holder = redis.call('GET', KEYS[1])
 if not holder then redis.call('SET', KEYS[1], ARGV[1]) elseif holder == ARGV[1] then redis.call('PERSIST', KEYS[1]) end`
 
 const scripts = {
+  jobsIsStored: 'return redis.call(\'EXISTS\', KEYS[1])',
   jobsClaimId: claimId,
   jobsDepth: `return ${held}`,
   jobsTryOut: tryOut,

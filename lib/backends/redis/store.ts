@@ -117,6 +117,7 @@ export class JobStore {
       if (hasTick(job)) claimTick(transaction, this.scripts, job)
       if (job.options?.givenId) this.#claimId(transaction, record.id)
       this.scripts.addJobToTransaction(transaction, record, record.id)
+      if (mayHoldItsOwnKey(job)) run(transaction, 'jobsIsStored', [this.scripts.toKey(record.id)])
       if (hasTick(job)) rememberTick(transaction, this.scripts, job)
     }
     run(transaction, 'jobsUnmark', places)
@@ -127,9 +128,10 @@ export class JobStore {
       const enqueued = hasTick(job) ? replies.shift() : null
       const known = job.options?.givenId === true && replies.shift() === 1
       const held = replies.shift()
+      const isStored = !mayHoldItsOwnKey(job) || replies.shift() === 1
       if (hasTick(job)) replies.shift()
       if (held instanceof Error) continue
-      results[index] = enqueued !== null || known
+      results[index] = enqueued !== null || known || !isStored
         ? { id: jobId(String(enqueued ?? held)), status: 'duplicate' }
         : resultOf(job, records[index]!, String(held))
     }
@@ -162,6 +164,11 @@ export class JobStore {
 
 function mayBeDuplicate (job: JobEnvelope): boolean {
   return job.options?.givenId === true || job.options?.uniqueKey !== undefined || hasTick(job)
+}
+
+/** BullMQ answers with the job's own id also when a former job of that id, forgotten by now, still has the unique key: nothing was stored then. */
+function mayHoldItsOwnKey ({ options }: JobEnvelope): boolean {
+  return options?.givenId === true && options.uniqueKey !== undefined
 }
 
 function resultOf (job: JobEnvelope, record: JobJson, held: string): EnqueueResult {
