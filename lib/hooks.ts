@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import type { FastifyInstance } from 'fastify'
 import type { HookJob, JobHooks } from '../types/jobs.ts'
 import type { JobEnvelope } from '../types/job.ts'

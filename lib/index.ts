@@ -92,6 +92,8 @@ const plugin = fp(backgroundJobs, { fastify: '5.x', name: 'fastify-background-jo
 export default plugin
 export { plugin as backgroundJobs }
 export { memory, type MemoryOptions } from './backends/memory/index.ts'
+export { systemClock } from './clock.ts'
 export { NonRetryableError } from './errors.ts'
+export { ManualClock } from './manual-clock.ts'
 export { poll } from './services/poll.ts'
 export type * from '../types/index.ts'

@@ -1,3 +1,5 @@
+import { clearInterval, setInterval } from 'node:timers'
+
 /** Milliseconds. */
 const CHECK_INTERVAL = 1000
 

@@ -3,10 +3,17 @@ import type { Clock } from '../types/backend.ts'
 /** A longer delay makes Node's setTimeout fire at once. */
 export const MAX_TIMEOUT = 2 ** 31 - 1
 
+/** Milliseconds after which the wall clock is looked at again: it may have been set while a timeout ran. */
+const LONGEST_WALL_SLEEP = 10_000
+/** Milliseconds by which a timeout may be late before it counts as lost. */
+const LOST_AFTER = 1000
+
 export interface Timer<T> {
   readonly item: T
-  /** Monotonic milliseconds. */
-  at: number
+  /** Milliseconds of the heap's clock. */
+  readonly at: number
+  /** Timers of the same time fire in the order in which they were added. */
+  readonly seq: number
   index: number
 }
 
@@ -17,26 +24,46 @@ export interface Timer<T> {
 export class TimerHeap<T> {
   readonly #clock: Clock
   readonly #fire: (item: T) => void
+  readonly #time: 'monotonic' | 'wall'
+  readonly #longestSleep: number
   readonly #heap: Timer<T>[] = []
+  #seq = 0
   #handle: unknown
   #armedFor = Infinity
 
-  constructor (clock: Clock, fire: (item: T) => void) {
+  /** `time`: by which clock timers are due. 'wall' follows jumps of the wall clock, within ten seconds. */
+  constructor (clock: Clock, fire: (item: T) => void, time: 'monotonic' | 'wall' = 'monotonic') {
     this.#clock = clock
     this.#fire = fire
+    this.#time = time
+    this.#longestSleep = time === 'wall' ? LONGEST_WALL_SLEEP : MAX_TIMEOUT
   }
 
   get size (): number {
     return this.#heap.length
   }
 
-  /** `delay` is in milliseconds. */
+  /** `delay`: milliseconds. */
   add (delay: number, item: T): Timer<T> {
-    const timer = { item, at: this.#clock.monotonic() + delay, index: this.#heap.length }
+    const now = this.#now()
+    return this.#add(now + delay, item, now)
+  }
+
+  /** `time`: milliseconds of the heap's clock. */
+  addAt (time: number, item: T): Timer<T> {
+    return this.#add(time, item, this.#now())
+  }
+
+  #add (at: number, item: T, now: number): Timer<T> {
+    const timer = { item, at, seq: this.#seq++, index: this.#heap.length }
     this.#heap.push(timer)
     this.#up(timer)
-    if (timer.index === 0) this.#arm()
+    if (timer.index === 0 || this.#isLost(now)) this.#arm(now)
     return timer
+  }
+
+  #now (): number {
+    return this.#time === 'wall' ? this.#clock.now() : this.#clock.monotonic()
   }
 
   /** False when it has fired or was removed before. */
@@ -64,13 +91,18 @@ export class TimerHeap<T> {
   }
 
   // A removed first timer leaves its timeout armed: firing early and arming again is cheaper than two system timers a job.
-  #arm (): void {
+  #arm (now: number): void {
     const first = this.#heap[0]
-    if (first === undefined || first.at >= this.#armedFor) return
+    if (first === undefined || (first.at >= this.#armedFor && !this.#isLost(now))) return
     this.#disarm()
-    this.#armedFor = first.at
-    const delay = Math.ceil(first.at - this.#clock.monotonic())
-    this.#handle = this.#clock.setTimeout(this.#onTimeout, Math.min(Math.max(delay, 1), MAX_TIMEOUT))
+    const delay = Math.min(Math.max(Math.ceil(first.at - now), 1), this.#longestSleep)
+    this.#armedFor = Math.min(first.at, now + delay)
+    this.#handle = this.#clock.setTimeout(this.#onTimeout, delay)
+  }
+
+  // A timeout that should have fired long ago is not trusted: whoever replaces timers in tests may have lost it.
+  #isLost (now: number): boolean {
+    return now - this.#armedFor > LOST_AFTER
   }
 
   #disarm (): void {
@@ -82,14 +114,14 @@ export class TimerHeap<T> {
   readonly #onTimeout = (): void => {
     this.#handle = undefined
     this.#armedFor = Infinity
-    const now = this.#clock.monotonic()
+    const now = this.#now()
     try {
       for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
         this.remove(first)
         this.#fire(first.item)
       }
     } finally {
-      this.#arm()
+      this.#arm(this.#now())
     }
   }
 
@@ -101,7 +133,7 @@ export class TimerHeap<T> {
   #up (timer: Timer<T>): void {
     while (timer.index > 0) {
       const parent = this.#heap[(timer.index - 1) >> 1]!
-      if (parent.at <= timer.at) return
+      if (isBefore(parent, timer)) return
       const index = parent.index
       this.#place(parent, timer.index)
       this.#place(timer, index)
@@ -112,11 +144,15 @@ export class TimerHeap<T> {
     for (;;) {
       const left = this.#heap[2 * timer.index + 1]
       const right = this.#heap[2 * timer.index + 2]
-      const child = right !== undefined && right.at < left!.at ? right : left
-      if (child === undefined || child.at >= timer.at) return
+      const child = right !== undefined && isBefore(right, left!) ? right : left
+      if (child === undefined || isBefore(timer, child)) return
       const index = child.index
       this.#place(child, timer.index)
       this.#place(timer, index)
     }
   }
+}
+
+function isBefore (one: Timer<unknown>, other: Timer<unknown>): boolean {
+  return one.at < other.at || (one.at === other.at && one.seq < other.seq)
 }

@@ -88,3 +88,50 @@ t.test('clear forgets every timer', async (t) => {
   t.same([heap.size, clock.pending], [0, 0])
   await clock.advance(10)
 })
+
+t.test('timers of the same time fire in the order in which they were added, whatever was removed in between', async (t) => {
+  const clock = new ManualClock()
+  const fired: number[] = []
+  const heap = new TimerHeap<number>(clock, (item) => { fired.push(item) })
+  const timers = Array.from({ length: 100 }, (_, n) => heap.addAt(10 + (n % 2), n))
+  for (const timer of timers.filter((_, n) => n % 5 === 0)) heap.remove(timer)
+  await clock.advance(11)
+  const kept = timers.map(({ item }) => item).filter((n) => n % 5 !== 0)
+  t.same(fired, [...kept.filter((n) => n % 2 === 0), ...kept.filter((n) => n % 2 === 1)])
+})
+
+t.test('by the wall clock timers follow its jumps within ten seconds, forward and back', async (t) => {
+  const clock = new ManualClock()
+  const fired: string[] = []
+  const heap = new TimerHeap<string>(clock, (item) => { fired.push(item) }, 'wall')
+  heap.addAt(clock.now() + 3_600_000, 'in an hour')
+  clock.jump(3_600_000)
+  await clock.advance(10_000)
+  t.same(fired, ['in an hour'])
+  heap.addAt(clock.now() + 5000, 'in five seconds')
+  clock.jump(-60_000)
+  await clock.advance(64_999)
+  t.equal(fired.length, 1)
+  await clock.advance(1)
+  t.equal(fired.length, 2)
+  t.equal(clock.pending, 0, 'an empty heap looks at no clock')
+})
+
+t.test('a timeout that was lost is not trusted: the next timer that is added arms another one', async (t) => {
+  for (const time of ['monotonic', 'wall'] as const) {
+    const clock = new ManualClock()
+    const fired: string[] = []
+    const heap = new TimerHeap<string>(clock, (item) => { fired.push(item) }, time)
+    const { setTimeout } = clock
+    clock.setTimeout = () => 'lost'
+    heap.add(100, 'lost')
+    clock.setTimeout = setTimeout
+    await clock.advance(1100)
+    heap.add(10_000, 'much later')
+    t.equal(clock.pending, 0, 'it may only be late')
+    await clock.advance(1)
+    heap.add(10_000, 'later')
+    await clock.advance(1)
+    t.same(fired, ['lost'], time)
+  }
+})

@@ -166,6 +166,11 @@ export const mutants: readonly Mutant[] = [
     change: withoutOption('runAt')
   },
   {
+    fault: 'delayed jobs of one due time run in any order',
+    foundBy: 'delayed jobs run in the order of their due times, those of one due time in the order of their enqueues',
+    change: storing((job) => job.options?.runAt === undefined ? job : { ...job, options: { ...job.options, runAt: job.options.runAt - (count++ % 7) * 1e-4 } })
+  },
+  {
     fault: 'a priority is not looked at',
     foundBy: 'jobs of higher priority run first, those of one priority in the order of their enqueues',
     change: withoutOption('priority')

@@ -40,6 +40,28 @@ export const order: readonly Case[] = [
     }
   },
   {
+    name: 'delayed jobs run in the order of their due times, those of one due time in the order of their enqueues',
+    async run (lab) {
+      const app = await lab.app({ queues: { default: { concurrency: 1 } } })
+      const seen: string[] = []
+      app.jobs.define('work', async (payload) => { seen.push(payload) })
+      await app.ready()
+      if (!lab.capabilities.delay) return refused(app.jobs.enqueue('work', null, { delay: 1 }), NOT_SUPPORTED)
+      const late = Date.now() + 700
+      const expected: string[] = []
+      for (const number of numbers(12)) {
+        const runAt = late - (number % 3) * 100
+        await app.jobs.enqueue('work', `${runAt} ${number + 10}`, { runAt })
+        expected.push(`${runAt} ${number + 10}`)
+      }
+      app.jobs.pause()
+      await until('all are due', async () => Date.now() > late + 50 && (await app.jobs.status()).queues.default!)
+      app.jobs.resume()
+      await until('all have run', () => seen.length === 12)
+      assert.deepEqual(seen, expected.sort())
+    }
+  },
+  {
     name: 'exactly so many jobs run at once as the concurrency says',
     async run (lab) {
       const app = await lab.app({ queues: { default: { concurrency: 3 } } })

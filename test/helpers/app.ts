@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import type { Test } from 'tap'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import backgroundJobs, { type BackgroundJobsOptions } from '../../lib/index.ts'

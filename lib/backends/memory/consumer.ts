@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import type { Clock, Consumer, Deliver, Outcome } from '../../../types/backend.ts'
 import type { MemoryQueue } from './queue.ts'
 import type { MemoryRecord } from './record.ts'

@@ -41,7 +41,7 @@ export class MemoryQueue {
   constructor (settings: QueueSettings, context: QueueContext) {
     this.settings = settings
     this.#context = context
-    this.#delayed = new TimerHeap(context.clock, (record) => this.#due(record))
+    this.#delayed = new TimerHeap(context.clock, (record) => this.#due(record), 'wall')
     this.#ended = new EndedJobs(settings, context.records, context.onDeadLetterLost)
     this.#keys = new UniqueKeys(context.clock)
     this.#ticks = new Ticks(context.clock)
@@ -119,7 +119,7 @@ export class MemoryQueue {
       case 'retry':
         record.envelope.attempt++
         record.rare = { ...record.rare, error: outcome.error, dueAt: undefined }
-        this.#delay(record, outcome.runAt, now)
+        this.#delay(record, outcome.runAt)
         break
       case 'released':
         record.released()
@@ -130,7 +130,7 @@ export class MemoryQueue {
   #release (record: MemoryRecord, runAt: number | undefined, now: number): void {
     if (runAt !== undefined && runAt > now) {
       (record.rare ??= {}).dueAt = record.dueAt
-      this.#delay(record, runAt, now)
+      this.#delay(record, runAt)
     } else {
       this.#ready.unshiftReturned(record)
       this.onReady()
@@ -193,7 +193,7 @@ export class MemoryQueue {
     const runAt = job.options?.runAt
     const now = runAt === undefined ? 0 : this.#context.clock.now()
     if (runAt !== undefined && runAt > now) {
-      this.#delay(record, runAt, now)
+      this.#delay(record, runAt)
     } else {
       this.#ready.push(record)
       this.onReady()
@@ -265,11 +265,11 @@ export class MemoryQueue {
     this.#finish(record, 'dropped', this.#context.clock.now())
   }
 
-  #delay (record: MemoryRecord, runAt: number, now: number): void {
+  #delay (record: MemoryRecord, runAt: number): void {
     record.state = 'delayed'
     const rare = record.rare ??= {}
     rare.runAt = runAt
-    rare.timer = this.#delayed.add(Math.max(0, runAt - now), record)
+    rare.timer = this.#delayed.addAt(runAt, record)
   }
 
   #due (record: MemoryRecord): void {

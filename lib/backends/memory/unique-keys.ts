@@ -4,11 +4,13 @@ import type { MemoryRecord } from './record.ts'
 
 /** Who has which unique key: from the enqueue to the job's end, and for `uniqueFor` after it. */
 export class UniqueKeys {
+  readonly #clock: Clock
   readonly #holders = new Map<string, MemoryRecord>()
   readonly #expiry: TimerHeap<MemoryRecord>
 
   constructor (clock: Clock) {
-    this.#expiry = new TimerHeap(clock, (record) => this.#release(record))
+    this.#clock = clock
+    this.#expiry = new TimerHeap(clock, (record) => this.#release(record), 'wall')
   }
 
   holder (key: string | undefined): MemoryRecord | undefined {
@@ -34,7 +36,7 @@ export class UniqueKeys {
     const options = record.envelope.options
     if (options?.uniqueKey === undefined) return
     if (options.uniqueFor !== undefined && options.uniqueFor > 0 && !record.neverRan) {
-      (record.rare ??= {}).expiry = this.#expiry.add(options.uniqueFor, record)
+      (record.rare ??= {}).expiry = this.#expiry.addAt(this.#clock.now() + options.uniqueFor, record)
     } else {
       this.#release(record)
     }

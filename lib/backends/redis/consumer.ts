@@ -1,3 +1,4 @@
+import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timers'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Consumer, Deliver, QueueSettings } from '../../../types/backend.ts'
 import type { Script, ShortScript } from './bull-scripts.ts'

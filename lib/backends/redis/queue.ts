@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers'
 import type { BackendContext, EnqueueResult, QueueStats } from '../../../types/backend.ts'
 import type { JobEnvelope } from '../../../types/job.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 /** Milliseconds that a count is trusted while enqueues go on: then another one is asked for, beside them. */
 const FRESH = 100
 

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers'
 import { addressOf } from './address.ts'
 import type { Client } from './connections.ts'
 

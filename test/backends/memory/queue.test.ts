@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memory, NonRetryableError, type BackgroundJobsOptions, type EnqueuedJob } from '../../../lib/index.ts'
@@ -417,4 +418,52 @@ t.test('a removed or forgotten dead letter lets its payload go, and a removed on
   gc()
   t.equal(gone.deref(), undefined)
   t.equal((await app.jobs.enqueue('fails', {}, { uniqueKey: 'forgotten' })).status, 'duplicate', 'its key is taken for longer')
+})
+
+t.test('delays and retries follow jumps of the wall clock, and so does the time that a unique key stays taken', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, retry: { backoff: () => 3_600_000 } })
+  const seen: string[] = []
+  app.jobs.define('work', async (payload: string, { job: { attempt } }) => {
+    seen.push(`${payload} ${attempt}`)
+    if (payload === 'fails' && attempt === 1) throw new Error('no')
+  })
+  await app.ready()
+  await app.jobs.enqueue('work', 'fails')
+  await app.jobs.enqueue('work', 'delayed', { delay: 3_600_000 })
+  await app.jobs.enqueue('work', 'at a time', { runAt: clock.now() + 3_600_000 })
+  await app.jobs.enqueue('work', 'keyed', { uniqueKey: 'key', uniqueFor: 3_600_000 })
+  await clock.advance(0)
+  t.same(seen, ['fails 1', 'keyed 1'])
+  t.equal((await app.jobs.enqueue('work', 'keyed', { uniqueKey: 'key' })).status, 'duplicate')
+  // The machine slept.
+  clock.jump(3_600_000)
+  await clock.advance(10_000)
+  t.same(seen.slice(2).sort(), ['at a time 1', 'delayed 1', 'fails 2'])
+  t.equal((await app.jobs.enqueue('work', 'keyed', { uniqueKey: 'key' })).status, 'enqueued')
+
+  await app.jobs.enqueue('work', 'set back', { delay: 1000 })
+  clock.jump(-3_600_000)
+  await clock.advance(3_600_999)
+  t.notOk(seen.includes('set back 1'))
+  await clock.advance(1)
+  t.ok(seen.includes('set back 1'))
+})
+
+t.test('a timeout of an attempt, and an enqueue that waits for room, do not follow jumps of the wall clock', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, queues: { default: { capacity: 1, concurrency: 1, enqueueTimeout: 900 } }, shutdown: { mode: 'stop' } })
+  app.jobs.define('work', { timeout: 1000, attempts: 1 }, (_payload, { signal }) => once(signal, 'abort'))
+  await app.ready()
+  const { id } = await app.jobs.enqueue('work', 1)
+  await clock.advance(0)
+  await app.jobs.enqueue('work', 2)
+  const waiting = app.jobs.enqueue('work', 3).catch(({ code }) => code)
+  clock.jump(3_600_000)
+  await clock.advance(900)
+  t.equal(await waiting, 'FST_JOBS_QUEUE_FULL')
+  await clock.advance(99)
+  t.match(await app.jobs.get(id), { state: 'active' })
+  await clock.advance(1)
+  t.match(await app.jobs.get(id), { error: { code: 'FST_JOBS_TIMEOUT' } })
 })
