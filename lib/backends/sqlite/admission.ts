@@ -117,10 +117,10 @@ export class Admission {
     return { id: job.id, status: 'enqueued' }
   }
 
-  /** The id of the job that has this one's key, or its id. */
+  /** The id of the job that has this one's key, its tick or its id. */
   #existing (tx: Transaction, { id, options }: JobEnvelope): string | undefined {
     if (options === undefined) return undefined
-    const holder = options.uniqueKey === undefined ? undefined : this.queue.keys.holder(tx, options.uniqueKey)
+    const holder = (options.uniqueKey === undefined ? undefined : this.queue.keys.holder(tx, options.uniqueKey)) ?? this.queue.ticks.holder(tx, options)
     if (holder !== undefined || !options.givenId) return holder
     const namesake = tx.sql.byId.get(id) as unknown as JobRow | undefined
     return namesake === undefined || neverRan(namesake) ? undefined : id

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { sqlite } from '../../../lib/backends/sqlite/index.ts'
 import { buildApp, deferred, now, turns } from '../../helpers/app.ts'
 import { ManualClock } from '../../helpers/clock.ts'
-import { test, type SqliteFile } from '../../helpers/sqlite.ts'
+import { fillDisk, freeDisk, test, type SqliteFile } from '../../helpers/sqlite.ts'
 
 const UNAVAILABLE = { code: 'FST_JOBS_BACKEND_UNAVAILABLE', statusCode: 503 }
 
@@ -19,17 +19,6 @@ async function worker (file: SqliteFile, { define, ...settings }: { define?: (ap
   await app.ready()
   await turns(20)
   return { app, clock, ran, lines }
-}
-
-/** Makes the disk of the backend's connection full. */
-function fillDisk (file: SqliteFile): void {
-  const db = file.connections.at(-1)!
-  const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
-  db.exec(`PRAGMA max_page_count = ${pages}`)
-}
-
-function freeDisk (file: SqliteFile): void {
-  file.connections.at(-1)!.exec('PRAGMA max_page_count = 1000000')
 }
 
 const BIG = 'x'.repeat(50_000)
