@@ -9,6 +9,7 @@ import { Lease } from './lease.ts'
 import { SqliteQueue } from './queue.ts'
 import type { DeliveryRow } from './records.ts'
 import type { Counts, Transaction } from './transaction.ts'
+import { closedTrouble } from './trouble.ts'
 
 export interface StoreOptions {
   readonly pollInterval: number
@@ -127,7 +128,7 @@ export class Store implements GroupWork {
       })
     } finally {
       this.group.close()
-      this.unavailable(this.connection.unavailable(new Error('it is closed')))
+      this.unavailable(this.connection.unavailable(closedTrouble()))
       this.connection.close()
     }
   }
