@@ -57,8 +57,9 @@ export const OutboxUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
   "The store of outbox '%s' cannot be used; see the cause, check that its database runs and its table is right", 503)
 export const OutboxTimeoutError = jobsError('FST_JOBS_TIMEOUT', "Outbox '%s' did not get event '%s' published within %s ms", 500)
 export const SqliteNotSupportedError = jobsError('FST_JOBS_NOT_SUPPORTED', 'SQLite needs Node.js 22.13 or newer, this is %s; update Node.js or choose another store', 501)
-export const SqliteUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
+export const SqliteOpeningError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
   "The SQLite file '%s' cannot be used (%s); check that its folder exists, that it is writable and that the disk has room", 503)
+export const SqliteUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE', "Backend 'sqlite' of queue '%s' cannot be used: %s", 503)
 export const SqliteSchemaError = jobsError('FST_JOBS_NOT_SUPPORTED',
   "The job tables in the SQLite file '%s' have version %s, this release of fastify-background-jobs knows up to %s; update it", 501)
 

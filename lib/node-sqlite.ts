@@ -21,7 +21,12 @@ export function checkFile (path: string, owner: string): void {
 
 const SQLITE_BUSY = 5
 
-/** Another connection holds the lock. Extended codes have the plain one in their lowest byte. */
+/** SQLite's plain result code: extended codes have it in their lowest byte. 0: the error is not SQLite's. */
+export function errorCode (error: unknown): number {
+  return (error as { errcode?: number }).errcode! & 0xff
+}
+
+/** Another connection holds the lock. */
 export function isBusy (error: unknown): boolean {
-  return ((error as { errcode?: number }).errcode! & 0xff) === SQLITE_BUSY
+  return errorCode(error) === SQLITE_BUSY
 }

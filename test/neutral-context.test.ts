@@ -152,5 +152,5 @@ t.test('what a handler enters reaches no later job, however Node.js keeps contex
     await app.jobs.enqueue('work', null)
     await app.jobs.idle()
     await app.close()
-  `, flags), { code: 0, output: 'nothing\nnothing\n' })
+  `, { flags }), { code: 0, output: 'nothing\nnothing\n' })
 })

@@ -6,10 +6,13 @@ import { text } from 'node:stream/consumers'
 const TYPESCRIPT_LOADER = process.execArgv.filter((flag) => flag.includes('@tapjs/typescript'))
 const LIB = new URL('../../lib/index.ts', import.meta.url).href
 
-/** Runs `body` in a process of its own, which has to end by itself. `flags`: of Node.js. */
-export async function runChild (body: string, flags: readonly string[] = []): Promise<{ code: number | null, signal: string | null, output: string }> {
+/** Runs `body` in a process of its own, which has to end by itself. `flags`: of Node.js. `wrapper`: a command that runs another one. */
+export async function runChild (
+  body: string, { flags = [], wrapper = [] }: { flags?: readonly string[], wrapper?: readonly string[] } = {}
+): Promise<{ code: number | null, signal: string | null, output: string }> {
   const source = `import Fastify from 'fastify'; import backgroundJobs, { poll } from '${LIB}'; const app = Fastify();${body}`
-  const child = spawn(process.execPath, [...TYPESCRIPT_LOADER, ...flags, '--input-type=module', '-e', source], {
+  const [command, ...args] = [...wrapper, process.execPath, ...TYPESCRIPT_LOADER, ...flags, '--input-type=module', '-e', source]
+  const child = spawn(command!, args, {
     cwd: new URL('../..', import.meta.url), stdio: ['ignore', 'pipe', 'pipe']
   })
   const killer = setTimeout(() => child.kill('SIGKILL'), 30_000)

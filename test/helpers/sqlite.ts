@@ -79,3 +79,14 @@ async function sqliteFile (t: Test, { DatabaseSync }: typeof import('node:sqlite
     app: ({ backend, lines, level, ...options } = {}) => buildApp(t, { ...options, backend: sqlite({ path, ...backend }) }, lines === undefined ? {} : logTo(lines, level))
   }
 }
+
+/** Makes the disk of the backend's connection full. */
+export function fillDisk ({ connections }: SqliteFile): void {
+  const db = connections.at(-1)!
+  const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
+  db.exec(`PRAGMA max_page_count = ${pages}`)
+}
+
+export function freeDisk ({ connections }: SqliteFile): void {
+  connections.at(-1)!.exec('PRAGMA max_page_count = 1000000')
+}

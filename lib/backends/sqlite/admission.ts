@@ -13,13 +13,16 @@ export class Admission {
   readonly queue: SqliteQueue
   readonly producers: WaitingProducers<Enqueue>
   readonly #stopping: AbortSignal
+  readonly #claimForIdle: (tx: Transaction) => void
   /** Those that began to wait in the transaction that runs, behind the producers. */
   #newcomers: Enqueue[] = []
 
-  constructor (queue: SqliteQueue, { clock, stopping }: BackendContext, onRoom: () => void) {
+  /** `claimForIdle` hands jobs to this process's idle workers, which makes room for others. */
+  constructor (queue: SqliteQueue, { clock, stopping }: BackendContext, onRoom: () => void, claimForIdle: (tx: Transaction) => void) {
     const { enqueueTimeout } = queue.settings
     this.queue = queue
     this.#stopping = stopping
+    this.#claimForIdle = claimForIdle
     this.producers = new WaitingProducers(clock, () => this.#fullError(` and no room came within ${enqueueTimeout} ms`), onRoom)
     stopping.addEventListener('abort', () => this.producers.rejectAll(stopping.reason), { once: true })
   }
@@ -31,7 +34,7 @@ export class Admission {
   /** Decides about an enqueue: its results, its error, or that it waits. */
   decide (tx: Transaction, enqueue: Enqueue): void {
     const { jobs } = enqueue
-    if (this.producers.size === 0 && this.#newcomers.length === 0 ? this.#fits(tx, jobs) : this.#areDuplicates(tx, jobs)) {
+    if (this.#isNext ? this.#fits(tx, jobs) || this.#hasRoom(tx, jobs.length) : this.#areDuplicates(tx, jobs)) {
       enqueue.results = this.#admitAll(tx, enqueue)
       return
     }
@@ -81,6 +84,11 @@ export class Admission {
     return this.producers.wait(enqueue, this.queue.settings.enqueueTimeout, enqueue.signal)
   }
 
+  /** Nobody waits before an enqueue that comes now. */
+  get #isNext (): boolean {
+    return this.producers.size === 0 && this.#newcomers.length === 0
+  }
+
   * #waiting (): Generator<Enqueue> {
     yield * this.producers
     yield * this.#newcomers
@@ -106,6 +114,13 @@ export class Admission {
     return this.queue.room(tx.look(this.queue.id))
   }
 
+  /** A job that an idle worker of this process can take at once does not count against the capacity. */
+  #hasRoom (tx: Transaction, count: number): boolean {
+    if (this.#room(tx) >= count) return true
+    this.#claimForIdle(tx)
+    return this.#room(tx) >= count
+  }
+
   #admitAll (tx: Transaction, { jobs, payloads }: Enqueue): Results {
     return jobs.map((job, index) => this.#admit(tx, job, payloads[index]!))
   }
@@ -117,24 +132,24 @@ export class Admission {
     return { id: job.id, status: 'enqueued' }
   }
 
-  /** The id of the job that has this one's key, or its id. */
+  /** The id of the job that has this one's key, its tick or its id. */
   #existing (tx: Transaction, { id, options }: JobEnvelope): string | undefined {
     if (options === undefined) return undefined
-    const holder = options.uniqueKey === undefined ? undefined : this.queue.keys.holder(tx, options.uniqueKey)
+    const holder = (options.uniqueKey === undefined ? undefined : this.queue.keys.holder(tx, options.uniqueKey)) ?? this.queue.ticks.holder(tx, options)
     if (holder !== undefined || !options.givenId) return holder
     const namesake = tx.sql.byId.get(id) as unknown as JobRow | undefined
     return namesake === undefined || neverRan(namesake) ? undefined : id
   }
 
   #admitOrDrop (tx: Transaction, job: JobEnvelope, payload: string): Results[number] {
-    if (this.#room(tx) > 0 || this.#existing(tx, job) !== undefined) return this.#admit(tx, job, payload)
+    if (this.#hasRoom(tx, 1) || this.#existing(tx, job) !== undefined) return this.#admit(tx, job, payload)
     this.queue.insertDropped(tx, job)
     return { id: job.id, status: 'dropped' }
   }
 
   // Where only delayed jobs and retries hold the room there is nothing to drop but the job that comes.
   #admitAfterDrop (tx: Transaction, job: JobEnvelope, payload: string, victim: 'oldestOfLine' | 'newestOfLine'): Results[number] {
-    if (this.#room(tx) <= 0 && this.#existing(tx, job) === undefined) this.queue.dropFresh(tx, victim)
+    if (this.#existing(tx, job) === undefined && !this.#hasRoom(tx, 1)) this.queue.dropFresh(tx, victim)
     return this.#admitOrDrop(tx, job, payload)
   }
 

@@ -1,17 +1,23 @@
-import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../../types/backend.ts'
-import { isOwnError, retryLater, SqliteUnavailableError } from '../../errors.ts'
-import { toError } from '../../serialize-error.ts'
+import { isOwnError, retryLater, SqliteOpeningError, SqliteUnavailableError } from '../../errors.ts'
 import { KeepAlive } from '../../keep-alive.ts'
 import { isBusy, loadSqlite } from '../../node-sqlite.ts'
+import { toError } from '../../serialize-error.ts'
+import { DatabaseFile } from './database-file.ts'
 import { migrate } from './schema.ts'
 import { prepareStatements, type Statements } from './statements.ts'
+import { closedTrouble, troubleOf, type FileTrouble } from './trouble.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
 const BUSY_TIMEOUT = 2
 /** Milliseconds between tries for a lock, outside of the group commit. */
 const BUSY_PAUSE = 20
+/**
+ * Milliseconds for which transactions trust that the file is where it was. Looking before every one took a tenth of the time of a single
+ * producer with synchronous NORMAL.
+ */
+const CHECK_INTERVAL = 10
 
 export interface ConnectionOptions {
   readonly path: string
@@ -26,20 +32,23 @@ export class Connection {
   readonly sql: Statements
   readonly #db: DatabaseSync
   readonly #options: ConnectionOptions
-  readonly #file: string
-  readonly #inode: number
-  #gone: Error | undefined
+  readonly #queues: readonly string[]
+  readonly #file: DatabaseFile
+  /** When a transaction looked for the file, in monotonic milliseconds. */
+  #checkedAt = -Infinity
+  /** Why it can never be used again. */
+  #end: FileTrouble | undefined
 
-  private constructor (db: DatabaseSync, options: ConnectionOptions) {
+  private constructor (db: DatabaseSync, options: ConnectionOptions, queues: readonly string[]) {
     this.#db = db
     this.#options = options
+    this.#queues = queues
     this.sql = prepareStatements(db)
     // As SQLite has it: absolute, whatever the option was.
-    this.#file = (db.prepare('PRAGMA database_list').get() as { file: string }).file
-    this.#inode = statSync(this.#file).ino
+    this.#file = new DatabaseFile((db.prepare('PRAGMA database_list').get() as { file: string }).file)
   }
 
-  /** Creates the tables where they are missing. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
+  /** Creates the tables where they are missing. Rejects with FST_JOBS_BACKEND_UNAVAILABLE, whose message has the path: no client is there yet. */
   static async open (options: ConnectionOptions, queues: readonly string[]): Promise<Connection> {
     const { DatabaseSync } = await loadSqlite()
     let db: DatabaseSync | undefined
@@ -49,54 +58,71 @@ export class Connection {
       // The first of these reads the file, which another process may be about to make a WAL database.
       await patiently(options, () => opened.exec(`PRAGMA synchronous = ${options.synchronous}; PRAGMA journal_mode = WAL`))
       await patiently(options, () => inTransaction(opened, () => migrate(opened, options.path)))
-      const connection = await patiently(options, () => new Connection(opened, options))
+      const connection = await patiently(options, () => new Connection(opened, options, queues))
       await patiently(options, () => inTransaction(opened, () => {
         for (const name of queues) connection.sql.addQueue.run(name)
+        connection.sql.forgetProbe.run()
       }))
       return connection
     } catch (error) {
       db?.close()
-      throw unavailable(options.path, error)
+      if (isOwnError(error)) throw error
+      throw retryLater(new SqliteOpeningError(options.path, toError(error).message, { cause: error }))
     }
+  }
+
+  commit (): void {
+    const now = this.#options.clock.monotonic()
+    if (now - this.#checkedAt >= CHECK_INTERVAL) {
+      this.checkFile()
+      this.#checkedAt = now
+    }
+    this.sql.commit.run()
   }
 
   rollback (): void {
     rollback(this.#db)
   }
 
-  /** Throws when the file is another one by now, or none: what is written into a removed file is lost with the process. */
+  /** Throws when the file was removed or replaced. */
   checkFile (): void {
-    if (statSync(this.#file, { throwIfNoEntry: false })?.ino === this.#inode) return
-    this.#gone = new Error('it was removed or replaced while it was open; restart the app')
-    throw this.#gone
+    this.#end ??= this.#file.trouble()
+    this.assertUsable()
   }
 
   assertUsable (): void {
-    if (this.#gone !== undefined) throw this.#gone
+    if (this.#end !== undefined) throw this.#end
+  }
+
+  /** Throws where `bytes` more cannot be stored, and leaves nothing behind. */
+  probe (bytes: number): void {
+    this.checkFile()
+    this.sql.probe.run(bytes)
+    this.sql.forgetProbe.run()
   }
 
   /** Reads outside of a transaction. Rejects with FST_JOBS_BACKEND_UNAVAILABLE. */
   async read<T> (use: (sql: Statements) => T): Promise<T> {
     try {
-      this.assertUsable()
-      return await patiently(this.#options, () => use(this.sql))
+      return await patiently(this.#options, () => {
+        this.assertUsable()
+        return use(this.sql)
+      })
     } catch (error) {
       throw this.unavailable(error)
     }
   }
 
-  unavailable (cause: unknown): Error {
-    return unavailable(this.#options.path, cause)
+  /** What callers get, clients among them: the message says what kind of trouble it is, its cause where and what SQLite says. */
+  unavailable (error: unknown): Error {
+    const cause = new Error(`SQLite file '${this.#file.path}': ${toError(error).message}`, { cause: error })
+    return retryLater(new SqliteUnavailableError(this.#queues.join("', '"), troubleOf(error), { cause }))
   }
 
   close (): void {
+    this.#end = closedTrouble()
     this.#db.close()
   }
-}
-
-function unavailable (path: string, cause: unknown): Error {
-  if (isOwnError(cause)) return cause as Error
-  return retryLater(new SqliteUnavailableError(path, toError(cause).message, { cause }))
 }
 
 function inTransaction (db: DatabaseSync, use: () => void): void {

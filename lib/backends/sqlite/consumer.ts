@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import type { Consumer, Deliver, Outcome } from '../../../types/backend.ts'
 import type { DeliveryRow } from './records.ts'
 import { SqliteDelivery } from './delivery.ts'

@@ -4,6 +4,9 @@ import type { Admission } from './admission.ts'
 import type { GroupMember } from './group-commit.ts'
 import type { Transaction } from './transaction.ts'
 
+/** Bytes of a job but for its payload, about. */
+const ROW = 512
+
 /** One call of `enqueue`, from its arrival to its answer. */
 export class Enqueue implements GroupMember {
   readonly jobs: readonly JobEnvelope[]
@@ -27,6 +30,15 @@ export class Enqueue implements GroupMember {
       this.#resolve = resolve
       this.#reject = reject
     })
+  }
+
+  /** Each job has entries in several trees besides its payload. */
+  get bytes (): number {
+    return this.payloads.reduce((sum, payload) => sum + Buffer.byteLength(payload) + ROW, 0)
+  }
+
+  get isStored (): boolean {
+    return this.results?.every(({ status }) => status === 'enqueued') === true
   }
 
   perform (tx: Transaction): void {

@@ -1,14 +1,21 @@
+import { setImmediate } from 'node:timers'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../../types/backend.ts'
 import { KeepAlive } from '../../keep-alive.ts'
 import { isBusy } from '../../node-sqlite.ts'
 import type { Connection } from './connection.ts'
+import { Outage } from './outage.ts'
 import { Transaction } from './transaction.ts'
+import { closedTrouble } from './trouble.ts'
 
 /** Something that somebody waits for: done with others in one transaction, and answered when it is committed. */
 export interface GroupMember {
   /** Until when it goes on trying, monotonic milliseconds; set when it first meets a locked file. */
   deadline?: number
+  /** What it asks the file to store, about. */
+  readonly bytes?: number
+  /** All of it was stored by the transaction. */
+  readonly isStored?: boolean
   perform (tx: Transaction): void
   committed (): void
   failed (error: Error): void
@@ -23,7 +30,7 @@ export interface GroupWork {
   after (tx: Transaction): void
   committed (tx: Transaction): void
   rolledBack (): void
-  /** The file has been out of reach for too long. */
+  /** Nothing could be stored for too long. */
   unavailable (error: Error): void
 }
 
@@ -35,9 +42,6 @@ const MEMBERS = 1000
  */
 const MAX_BUSY_PAUSE = 20
 const TRIES_A_PAUSE = 10
-/** Milliseconds before a transaction that failed is tried again. */
-const FIRST_BACKOFF = 100
-const LAST_BACKOFF = 5000
 
 export interface GroupCommitOptions {
   readonly connection: Connection
@@ -52,16 +56,15 @@ export class GroupCommit {
   readonly #options: GroupCommitOptions
   readonly #work: GroupWork
   readonly #keepAlive: KeepAlive
+  readonly #outage: Outage
   #waiting: GroupMember[] = []
   #scheduled = false
-  #timer: unknown
-  /** Monotonic milliseconds. */
-  #failingSince: number | undefined
+  #busyTimer: unknown
   #busyTries = 0
-  #backoff = 0
+  /** Since when no transaction was committed, in monotonic milliseconds. */
+  #failingSince: number | undefined
   /** A group has failed: the next transaction is without one, since outcomes and the lease may do where jobs find no room. */
   #workAlone = false
-  #outOfReach: Error | undefined
   #closed = false
   #onSettled: (() => void)[] = []
 
@@ -69,6 +72,7 @@ export class GroupCommit {
     this.#options = options
     this.#work = work
     this.#keepAlive = new KeepAlive(() => this.#pending)
+    this.#outage = new Outage({ ...options, retry: this.wake })
   }
 
   get #pending (): boolean {
@@ -77,7 +81,7 @@ export class GroupCommit {
 
   add (member: GroupMember): void {
     if (this.#closed) {
-      member.failed(this.#options.connection.unavailable(new Error('it is closed')))
+      member.failed(this.#options.connection.unavailable(closedTrouble()))
       return
     }
     this.#waiting.push(member)
@@ -100,16 +104,18 @@ export class GroupCommit {
     })
   }
 
-  /** Throws when nothing could be written for `busyTimeout`. */
+  /** Throws while enqueues are refused, or when nothing could be written for `busyTimeout`. */
   assertInReach (): void {
-    if (this.#outOfReach !== undefined) throw this.#outOfReach
+    this.#outage.assertOver()
   }
 
   close (): void {
+    const { clock, connection } = this.#options
     this.#closed = true
-    this.#options.clock.clearTimeout(this.#timer)
+    clock.clearTimeout(this.#busyTimer)
+    this.#outage.stopRetrying()
     this.#keepAlive.release()
-    const error = this.#options.connection.unavailable(new Error('it is closed'))
+    const error = connection.unavailable(closedTrouble())
     for (const member of this.#waiting.splice(0)) member.failed(error)
     this.#tellSettled()
   }
@@ -117,9 +123,8 @@ export class GroupCommit {
   readonly #flush = (): void => {
     this.#scheduled = false
     if (this.#closed) return
-    const alone = this.#workAlone
+    const group = this.#workAlone ? [] : this.#waiting.splice(0, MEMBERS)
     this.#workAlone = false
-    const group = alone ? [] : this.#waiting.splice(0, MEMBERS)
     let tx: Transaction
     try {
       tx = this.#transact(group)
@@ -131,8 +136,6 @@ export class GroupCommit {
       this.#checkPatience(error)
       return
     }
-    // Where it takes the work and refuses every group, it is out of order still.
-    if (!alone) this.#recover()
     this.#onCommit(group, tx)
   }
 
@@ -146,19 +149,14 @@ export class GroupCommit {
     for (const member of group) member.perform(tx)
     this.#work.after(tx)
     tx.save()
-    sql.commit.run()
+    connection.commit()
     return tx
   }
 
-  #recover (): void {
-    if (this.#backoff > 0) this.#options.log.info('the SQLite file can be used again')
-    this.#failingSince = undefined
-    this.#outOfReach = undefined
-    this.#busyTries = 0
-    this.#backoff = 0
-  }
-
   #onCommit (group: readonly GroupMember[], tx: Transaction): void {
+    this.#busyTries = 0
+    this.#failingSince = undefined
+    if (this.#outage.isOn) this.#outage.committed(group)
     this.#work.committed(tx)
     for (const member of group) member.committed()
     if (tx.unfinished || this.#waiting.length > 0) this.wake()
@@ -179,19 +177,15 @@ export class GroupCommit {
     this.#waiting = patient
     this.#keepAlive.hold()
     this.#scheduled = true
-    this.#timer = clock.setTimeout(this.#flush, Math.min(1 + Math.floor(this.#busyTries++ / TRIES_A_PAUSE), MAX_BUSY_PAUSE))
+    this.#busyTimer = clock.setTimeout(this.#flush, Math.min(1 + Math.floor(this.#busyTries++ / TRIES_A_PAUSE), MAX_BUSY_PAUSE))
   }
 
   #onFailure (group: readonly GroupMember[], cause: unknown): void {
-    const { clock, connection, log } = this.#options
-    const error = connection.unavailable(cause)
-    if (this.#backoff === 0) log.error({ err: error }, 'the SQLite file cannot be used')
+    const error = this.#options.connection.unavailable(cause)
+    this.#outage.failed(error, group)
     for (const member of group) member.failed(error)
     this.#tellSettled()
     this.#keepAlive.hold()
-    this.#backoff = Math.min(Math.max(FIRST_BACKOFF, this.#backoff * 2), LAST_BACKOFF)
-    clock.clearTimeout(this.#timer)
-    this.#timer = clock.setTimeout(this.wake, this.#backoff)
     this.#workAlone = group.length > 0
     // Those that the group had no room for are told at once, too.
     if (this.#workAlone || this.#waiting.length > 0) this.wake()
@@ -203,8 +197,9 @@ export class GroupCommit {
     const now = clock.monotonic()
     this.#failingSince ??= now
     if (now - this.#failingSince < busyTimeout) return
-    this.#outOfReach = connection.unavailable(cause)
-    this.#work.unavailable(this.#outOfReach)
+    const error = connection.unavailable(cause)
+    this.#outage.lasts(error)
+    this.#work.unavailable(error)
     this.#tellSettled()
   }
 

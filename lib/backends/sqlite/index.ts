@@ -1,4 +1,4 @@
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { encodePayload } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
@@ -132,8 +132,8 @@ class SqliteBackend implements Backend {
     }))
   }
 
-  retry (id: string): Promise<boolean> {
-    return this.#change(id, (tx, queue, row) => queue.revive(tx, row))
+  retry (id: string): Promise<RetryAnswer> {
+    return this.#change<RetryAnswer>(id, (tx, queue, row) => queue.revive(tx, row))
   }
 
   remove (id: string): Promise<boolean> {
@@ -148,16 +148,17 @@ class SqliteBackend implements Backend {
     })
   }
 
-  #change (id: string, change: (tx: Transaction, queue: SqliteQueue, row: JobRow) => boolean): Promise<boolean> {
+  /** Answers false where there is no such job in this app's queues. */
+  #change<T> (id: string, change: (tx: Transaction, queue: SqliteQueue, row: JobRow) => T | false): Promise<T | false> {
     return new Promise((resolve, reject) => {
-      let changed = false
+      let answer: T | false = false
       this.#store.group.add({
         perform: (tx) => {
           const row = tx.sql.byId.get(id) as unknown as JobRow | undefined
           const queue = row && this.#store.queueOf(row.queue)
-          changed = queue !== undefined && change(tx, queue, row!)
+          answer = queue !== undefined && change(tx, queue, row!)
         },
-        committed: () => resolve(changed),
+        committed: () => resolve(answer),
         failed: reject
       })
     })

@@ -1,8 +1,9 @@
-import type { QueueSettings } from '../../../types/backend.ts'
+import type { QueueSettings, RetryAnswer } from '../../../types/backend.ts'
 import type { EnvelopeOptions, JobEnvelope } from '../../../types/job.ts'
 import { DEAD, DELAYED, FINISHED, WAITING } from './schema.ts'
 import { decode, storableTime, type DeliveryRow, type JobRow } from './records.ts'
 import type { Counts, Transaction } from './transaction.ts'
+import { Ticks } from './ticks.ts'
 import { UniqueKeys } from './unique-keys.ts'
 
 /** Jobs that one transaction promotes or forgets: a long one would hold up everything else. */
@@ -13,11 +14,13 @@ export class SqliteQueue {
   readonly settings: QueueSettings
   readonly id: number
   readonly keys: UniqueKeys
+  readonly ticks: Ticks
 
   constructor (settings: QueueSettings, id: number) {
     this.settings = settings
     this.id = id
     this.keys = new UniqueKeys(id)
+    this.ticks = new Ticks(id)
   }
 
   /** Every job that was admitted and does not run holds room. */
@@ -35,6 +38,7 @@ export class SqliteQueue {
     }
     if (options.givenId) this.#forgetNamesake(tx, job.id)
     if (options.uniqueKey !== undefined) this.keys.take(tx, options.uniqueKey, job.id)
+    this.ticks.remember(tx, options, job.id)
     const rank = rankOf(options)
     if (options.runAt !== undefined && options.runAt > tx.now) {
       const runAt = storableTime(options.runAt)
@@ -88,6 +92,7 @@ export class SqliteQueue {
   }
 
   makeDueReady (tx: Transaction): void {
+    if (tx.look(this.id).delayed === 0) return
     const counts = tx.counts(this.id)
     const due = tx.sql.due.all(this.id, tx.now, BATCH) as { seq: number, rank: number }[]
     for (const { seq, rank } of due) {
@@ -124,8 +129,10 @@ export class SqliteQueue {
   }
 
   /** Runs a dead letter again; it was admitted once, so it is not refused for lack of room. */
-  revive (tx: Transaction, row: JobRow): boolean {
-    if (row.place !== DEAD || !this.keys.retake(tx, row)) return false
+  revive (tx: Transaction, row: JobRow): RetryAnswer {
+    if (row.place !== DEAD) return false
+    const heldBy = this.keys.retake(tx, row)
+    if (heldBy !== undefined) return { heldBy }
     const counts = tx.counts(this.id)
     const fresh = this.room(counts) > 0
     const rank = fresh ? row.rank | 1 : row.rank - (row.rank & 1)

@@ -23,6 +23,7 @@ export interface DeliveryRow {
 export interface JobRow extends DeliveryRow {
   readonly queue: number
   readonly place: number
+  readonly position: number
   readonly rank: number
   readonly started: number
   readonly started_at: number | null
@@ -87,7 +88,6 @@ export function dueAt (row: Pick<DeliveryRow, 'name' | 'options' | 'run_at' | 'e
 }
 
 export function viewOf (row: JobRow, queue: string): JobView {
-  const upcoming = row.place === WAITING || row.place === DELAYED
   return {
     id: row.id,
     name: row.name,
@@ -96,7 +96,7 @@ export function viewOf (row: JobRow, queue: string): JobView {
     attempt: row.started,
     attempts: readableOptions(row)?.attempts,
     enqueuedAt: row.enqueued_at,
-    runAt: upcoming ? row.run_at ?? undefined : undefined,
+    runAt: runAtOf(row),
     startedAt: row.started_at ?? undefined,
     finishedAt: row.finished_at ?? undefined,
     progress: row.progress ?? undefined,
@@ -109,6 +109,12 @@ export function deadLetterOf (row: JobRow, queue: string): DeadLetter {
   const { envelope, problem } = decode(row)
   // A person looks at it: what cannot be read is shown as it is stored.
   return { ...viewOf(row, queue), payload: problem === undefined ? envelope.payload : row.payload }
+}
+
+/** When a job that does not run yet falls due, or fell due. */
+function runAtOf ({ place, position, run_at: runAt }: JobRow): number | undefined {
+  if (place === DELAYED) return position
+  return place === WAITING ? runAt ?? undefined : undefined
 }
 
 function stateOf ({ place, ended_as: endedAs }: JobRow): JobState {

@@ -71,8 +71,22 @@ CREATE TABLE ${PREFIX}_workers (
 );
 CREATE INDEX ${PREFIX}_workers_lease ON ${PREFIX}_workers (lease_until);`
 
+/** Schedules' ticks, and a place to try whether a full disk has room again. */
+const VERSION_2 = `
+CREATE TABLE ${PREFIX}_ticks (
+  queue INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  tick INTEGER NOT NULL,
+  job TEXT NOT NULL,
+  PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE TABLE ${PREFIX}_probe (
+  id INTEGER PRIMARY KEY,
+  filling BLOB NOT NULL
+);`
+
 /** From one version to the next. */
-export const MIGRATIONS: readonly string[] = [VERSION_1]
+export const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2]
 
 /** Brings the tables up to date, within a transaction of the caller's. Throws FST_JOBS_NOT_SUPPORTED where a newer release made them. */
 export function migrate (db: DatabaseSync, path: string, migrations = MIGRATIONS): void {

@@ -3,7 +3,7 @@ import type { SerializedError } from '../../../types/job.ts'
 import type { SqliteDelivery } from './delivery.ts'
 import type { SqliteQueue } from './queue.ts'
 import { storableTime } from './records.ts'
-import type { Transaction } from './transaction.ts'
+import type { Counts, Transaction } from './transaction.ts'
 
 /** Stores what a delivery came to. Whoever lost its lease changes nothing: every statement asks for the worker. */
 export function settle (tx: Transaction, queue: SqliteQueue, delivery: SqliteDelivery, outcome: Outcome): void {
@@ -29,8 +29,7 @@ export function settle (tx: Transaction, queue: SqliteQueue, delivery: SqliteDel
       break
     }
     case 'released':
-      if (tx.sql.release.run(tx.head(counts), seq, worker).changes === 0) return
-      counts.returned++
+      if (!release(tx, counts, delivery, outcome.runAt)) return
   }
   counts.active--
 }
@@ -40,6 +39,17 @@ function finish (tx: Transaction, { settings }: SqliteQueue, { seq, worker }: Sq
     ? tx.sql.deleteHeld.run(seq, worker)
     : tx.sql.finishHeld.run(position, state, tx.now, seq, worker)
   return changes === 1
+}
+
+function release (tx: Transaction, counts: Counts, { seq, worker }: SqliteDelivery, runAt: number | undefined): boolean {
+  const waits = runAt === undefined || runAt <= tx.now
+  const { changes } = waits
+    ? tx.sql.release.run(tx.head(counts), seq, worker)
+    : tx.sql.releaseUntil.run(storableTime(runAt), seq, worker)
+  if (changes === 0) return false
+  if (waits) counts.returned++
+  else counts.delayed++
+  return true
 }
 
 function encode (error: SerializedError): string {

@@ -3,7 +3,9 @@ import { ACTIVE, DEAD, DELAYED, FINISHED, PREFIX, WAITING } from './schema.ts'
 
 const JOBS = `${PREFIX}_jobs`
 const KEYS = `${PREFIX}_keys`
+const PROBE = `${PREFIX}_probe`
 const QUEUES = `${PREFIX}_queues`
+const TICKS = `${PREFIX}_ticks`
 const WORKERS = `${PREFIX}_workers`
 
 /** What a delivery needs of a job. */
@@ -69,6 +71,9 @@ export function prepareStatements (db: DatabaseSync) {
     bury: sql(`UPDATE ${JOBS} SET place = ${DEAD}, line = 0, position = ?, ended_as = 'dead', finished_at = ?, error = ? WHERE ${HELD}`),
     delay: sql(`
       UPDATE ${JOBS} SET place = ${DELAYED}, line = 0, position = ?, run_at = ?, attempt = attempt + 1, error = ?, rank = rank - (rank & 1) WHERE ${HELD}`),
+    /** \`run_at\` stays: it says when the attempt first fell due. */
+    releaseUntil: sql(`
+      UPDATE ${JOBS} SET place = ${DELAYED}, line = 0, position = ?, rank = rank - (rank & 1), started = started - 1 WHERE ${HELD}`),
     release: sql(`
       UPDATE ${JOBS} SET place = ${WAITING}, line = rank - (rank & 1), rank = rank - (rank & 1), position = ?, started = started - 1 WHERE ${HELD}`),
     progress: sql(`UPDATE ${JOBS} SET progress = ? WHERE ${HELD}`),
@@ -90,6 +95,15 @@ export function prepareStatements (db: DatabaseSync) {
     takeKey: sql(`INSERT OR REPLACE INTO ${KEYS} (queue, key, job, taken_until) VALUES (?, ?, ?, ?)`),
     giveKeyBack: sql(`DELETE FROM ${KEYS} WHERE queue = ? AND key = ? AND job = ?`),
     forgetKeys: sql(`DELETE FROM ${KEYS} WHERE (queue, key) IN (SELECT queue, key FROM ${KEYS} WHERE taken_until <= ? LIMIT ?)`),
+
+    lastTick: sql(`SELECT tick, job FROM ${TICKS} WHERE queue = ? AND key = ? AND tick <= ?`),
+    /** The later one stays, unless it is too far ahead. */
+    rememberTick: sql(`
+      INSERT INTO ${TICKS} AS last (queue, key, tick, job) VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET tick = excluded.tick, job = excluded.job WHERE excluded.tick > last.tick OR last.tick > ?`),
+
+    probe: sql(`INSERT OR REPLACE INTO ${PROBE} (id, filling) VALUES (1, randomblob(?))`),
+    forgetProbe: sql(`DELETE FROM ${PROBE}`),
 
     addWorker: sql(`INSERT INTO ${WORKERS} (worker, lease_until) VALUES (?, ?)`),
     worker: sql(`SELECT 1 FROM ${WORKERS} WHERE worker = ?`),

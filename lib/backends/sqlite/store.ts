@@ -9,6 +9,7 @@ import { Lease } from './lease.ts'
 import { SqliteQueue } from './queue.ts'
 import type { DeliveryRow } from './records.ts'
 import type { Counts, Transaction } from './transaction.ts'
+import { closedTrouble } from './trouble.ts'
 
 export interface StoreOptions {
   readonly pollInterval: number
@@ -45,7 +46,9 @@ export class Store implements GroupWork {
     this.group = new GroupCommit({ connection, clock, log, busyTimeout: options.busyTimeout }, this)
     this.lanes = new Map(queues.map((settings) => {
       const queue = new SqliteQueue(settings, rows.find(({ name }) => name === settings.name)!.queue)
-      return [settings.name, { queue, admission: new Admission(queue, context, this.group.wake), consumer: undefined, claimed: [] }]
+      const admission = new Admission(queue, context, this.group.wake, (tx) => this.#claimForIdle(tx, lane))
+      const lane: Lane = { queue, admission, consumer: undefined, claimed: [] }
+      return [settings.name, lane]
     }))
     this.#lease = new Lease(options.lease)
     this.#housekeeping = new Housekeeping(this, clock, options)
@@ -74,7 +77,9 @@ export class Store implements GroupWork {
 
   before (tx: Transaction): void {
     this.#worker = this.#housekeeping.keepsLease ? this.#lease.hold(tx) : undefined
-    for (const { admission, consumer } of this.lanes.values()) {
+    for (const lane of this.lanes.values()) {
+      const { admission, consumer } = lane
+      lane.claimed = []
       admission.begin()
       if (this.#worker !== undefined) consumer?.store(tx, this.#worker)
     }
@@ -83,10 +88,8 @@ export class Store implements GroupWork {
   after (tx: Transaction): void {
     this.#housekeeping.perform(tx, this.#worker)
     for (const lane of this.lanes.values()) {
-      const { queue } = lane
-      if (tx.look(queue.id).delayed > 0) queue.makeDueReady(tx)
       this.#fill(tx, lane)
-      queue.trim(tx)
+      lane.queue.trim(tx)
     }
     this.#housekeeping.findNextDue(tx)
   }
@@ -125,7 +128,7 @@ export class Store implements GroupWork {
       })
     } finally {
       this.group.close()
-      this.unavailable(this.connection.unavailable(new Error('it is closed')))
+      this.unavailable(this.connection.unavailable(closedTrouble()))
       this.connection.close()
     }
   }
@@ -136,16 +139,28 @@ export class Store implements GroupWork {
     this.#worker = undefined
   }
 
-  /** Claims for free slots; the room that this makes lets producers in, whose jobs may be claimed at once. */
+  /** The room that claiming makes lets producers in, whose jobs may be claimed at once. */
   #fill (tx: Transaction, lane: Lane): void {
-    const worker = this.#worker
-    const { queue, admission, consumer } = lane
-    lane.claimed = []
-    for (;;) {
-      const { fresh, returned } = tx.look(queue.id)
-      const wanted = worker === undefined || consumer === undefined ? 0 : consumer.wanted - lane.claimed.length
-      if (wanted > 0 && fresh + returned > 0) lane.claimed = lane.claimed.concat(queue.claim(tx, worker!, wanted))
-      if (admission.promote(tx) === 0 || wanted <= 0) return
-    }
+    lane.queue.makeDueReady(tx)
+    do this.#claim(tx, lane)
+    while (lane.admission.promote(tx) > 0 && this.#slots(lane) > 0)
+  }
+
+  // What is due comes before what is about to be enqueued.
+  #claimForIdle (tx: Transaction, lane: Lane): void {
+    if (this.#slots(lane) <= 0) return
+    lane.queue.makeDueReady(tx)
+    this.#claim(tx, lane)
+  }
+
+  #claim (tx: Transaction, lane: Lane): void {
+    const { fresh, returned } = tx.look(lane.queue.id)
+    const slots = this.#slots(lane)
+    if (slots > 0 && fresh + returned > 0) lane.claimed = lane.claimed.concat(lane.queue.claim(tx, this.#worker!, slots))
+  }
+
+  /** Slots of this process that are free. */
+  #slots ({ consumer, claimed }: Lane): number {
+    return this.#worker === undefined || consumer === undefined ? 0 : consumer.wanted - claimed.length
   }
 }

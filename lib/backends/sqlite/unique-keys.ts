@@ -23,13 +23,13 @@ export class UniqueKeys {
     tx.sql.takeKey.run(this.#queue, key, id, null)
   }
 
-  /** For a job that runs again; false while another job has its key. */
-  retake (tx: Transaction, { id, unique_key: key }: Keyed): boolean {
-    if (key === null) return true
+  /** For a job that runs again. Returns the id of the other job that has its key by now, if there is one. */
+  retake (tx: Transaction, { id, unique_key: key }: Keyed): string | undefined {
+    if (key === null) return undefined
     const holder = this.holder(tx, key)
-    if (holder !== undefined && holder !== id) return false
+    if (holder !== undefined && holder !== id) return holder
     this.take(tx, key, id)
-    return true
+    return undefined
   }
 
   /** The job has run to an end. */

@@ -252,6 +252,116 @@ test('the capacity holds across processes, however they race', async (t, file) =
   t.equal(await depth(apps[0]!.app), 50)
 })
 
+/** An app with ten idle workers, whose jobs are held until `gate` opens. */
+async function idleWorkers (file: SqliteFile, settings: object) {
+  const clock = new ManualClock()
+  const app = await file.app({ queues: { default: { capacity: 1, concurrency: 10, ...settings } }, clock })
+  const ran: unknown[] = []
+  const dropped: unknown[] = []
+  const gate = deferred()
+  app.jobs.define('held', async (payload) => {
+    ran.push(payload)
+    await gate.promise
+  })
+  app.jobs.addHook('onDrop', ({ payload }) => { dropped.push(payload) })
+  await app.ready()
+  await turns(20)
+  const enqueueAll = (count: number) => Promise.all(Array.from({ length: count }, async (_, payload) => {
+    return app.jobs.enqueue('held', payload).then(({ status }) => status, ({ code }) => code)
+  }))
+  return { app, ran, dropped, gate, clock, enqueueAll }
+}
+
+const eleven = Array.from({ length: 11 }, () => 'enqueued')
+const zeroTo = (last: number) => Array.from({ length: last + 1 }, (_, n) => n)
+
+for (const { fullMode, last, lost, stays } of [
+  { fullMode: 'reject', last: 'FST_JOBS_QUEUE_FULL', lost: [], stays: 10 },
+  { fullMode: 'dropWrite', last: 'dropped', lost: [11], stays: 10 },
+  { fullMode: 'dropOldest', last: 'enqueued', lost: [10], stays: 11 },
+  { fullMode: 'dropNewest', last: 'enqueued', lost: [10], stays: 11 }
+] as const) {
+  test(`${fullMode}: of twelve enqueues of one turn, ten idle workers take ten, the capacity of one holds the next, the last finds the queue full`, async (t, file) => {
+    const { app, ran, dropped, gate, enqueueAll } = await idleWorkers(file, { fullMode })
+    t.same(await enqueueAll(12), [...eleven, last])
+    await turns(20)
+    t.same(ran, zeroTo(9))
+    t.same(dropped, lost)
+    t.match(await app.jobs.status(), { queues: { default: { queueDepth: 1, inFlight: 10 } } })
+    gate.resolve()
+    await app.jobs.idle()
+    t.same(ran, [...zeroTo(9), stays])
+  })
+}
+
+test('wait: of twelve enqueues of one turn, the last waits until a worker is free', async (t, file) => {
+  const { app, ran, gate, enqueueAll } = await idleWorkers(file, { fullMode: 'wait' })
+  const all = enqueueAll(12)
+  await turns(20)
+  t.same(ran, zeroTo(9))
+  t.equal(await now(all), 'pending')
+  gate.resolve()
+  t.same(await all, [...eleven, 'enqueued'])
+  await app.jobs.idle()
+  t.same(ran, zeroTo(11))
+})
+
+for (const fullMode of ['dropWrite', 'dropOldest', 'dropNewest', 'reject'] as const) {
+  test(`${fullMode}: of many jobs at once, ${fullMode === 'reject' ? 'more than the capacity are refused' : 'idle workers take what they can'}`, async (t, file) => {
+    const { app, ran, dropped, gate } = await idleWorkers(file, { fullMode, concurrency: 2 })
+    const many = app.jobs.enqueueMany([0, 1, 2, 3].map((payload) => ({ job: 'held', payload })))
+    if (fullMode === 'reject') {
+      await t.rejects(many, FULL)
+      return
+    }
+    t.same((await many).map(({ status }) => status), ['enqueued', 'enqueued', 'enqueued', fullMode === 'dropWrite' ? 'dropped' : 'enqueued'])
+    await turns(20)
+    t.same([ran, dropped], [[0, 1], [fullMode === 'dropWrite' ? 3 : 2]])
+    gate.resolve()
+  })
+}
+
+test('workers of a paused queue take nothing, and a queue that is paused right after holds no more than its capacity', async (t, file) => {
+  const { app, ran, enqueueAll, gate } = await idleWorkers(file, { fullMode: 'reject' })
+  const all = enqueueAll(12)
+  await all
+  app.jobs.pause()
+  await turns(20)
+  t.same(ran, [])
+  t.match(await app.jobs.status(), { queues: { default: { queueDepth: 1, delayed: 10, inFlight: 0 } } })
+  t.same(await enqueueAll(1), ['FST_JOBS_QUEUE_FULL'])
+  gate.resolve()
+  app.jobs.resume()
+  await app.jobs.idle()
+  t.same(ran, zeroTo(10))
+})
+
+test('a retry that is due goes to an idle worker before a job that needs its room', async (t, file) => {
+  const { app, ran, enqueueAll, gate, clock } = await idleWorkers(file, { fullMode: 'reject', concurrency: 1 })
+  await app.jobs.enqueue('held', 'delayed', { delay: 100 })
+  clock.jump(100)
+  t.same(await enqueueAll(2), ['enqueued', 'FST_JOBS_QUEUE_FULL'])
+  await turns(20)
+  t.same(ran, ['delayed'])
+  gate.resolve()
+  await app.jobs.idle()
+  t.same(ran, ['delayed', 0])
+})
+
+test('what a transaction that failed gave to idle workers runs once', async (t, file) => {
+  const { app, ran, clock, enqueueAll, gate } = await idleWorkers(file, { fullMode: 'reject' })
+  gate.resolve()
+  const other = file.connect()
+  other.exec('BEGIN IMMEDIATE')
+  const all = enqueueAll(11)
+  await turns(20)
+  other.exec('COMMIT')
+  await clock.advance(20)
+  t.same(await all, eleven)
+  await app.jobs.idle()
+  t.same(ran, zeroTo(10))
+})
+
 test('a payload that cannot be stored fails alone', async (t, file) => {
   const { app } = await paused(file, { maxPayloadBytes: 100 })
   const results = await Promise.allSettled([1n, 'x'.repeat(200), '\0', 'fine'].map((payload) => app.jobs.enqueue('work', payload)))

@@ -160,8 +160,9 @@ test('a dead letter takes its unique key again when it is retried, unless anothe
   const free = await app.jobs.enqueue('doomed', 3, { uniqueKey: 'k' })
   await app.jobs.idle()
   app.jobs.pause()
-  await app.jobs.enqueue('doomed', 4, { uniqueKey: 'k' })
-  t.equal(await app.jobs.deadLetters.retry(free.id), false)
+  const { id: heldBy } = await app.jobs.enqueue('doomed', 4, { uniqueKey: 'k' })
+  await t.rejects(app.jobs.deadLetters.retry(free.id), { code: 'FST_JOBS_UNIQUE_KEY_TAKEN', heldBy })
+  t.match(file.rows('queues'), [{ dead: 1, fresh: 1 }], 'it stays a dead letter')
   t.same(ran, [1, 1, 3])
 })
 

@@ -115,7 +115,16 @@ test('a backend that was never opened can be closed, and a closed one refuses jo
   t.same([...backend.abandon('default')], [])
   await app.close()
   const job = { id: 'x', name: 'work', payload: 1, attempt: 1, enqueuedAt: 0, correlationId: undefined, options: undefined }
-  await t.rejects(backend.enqueue('default', [job], {}), { ...UNAVAILABLE, message: /closed/ })
+  const calls = {
+    enqueue: () => backend.enqueue('default', [job], {}),
+    stats: () => backend.stats('default'),
+    find: () => backend.find!('x'),
+    listDead: () => backend.listDead!('default', { limit: 1 }),
+    retry: () => backend.retry!('x'),
+    remove: () => backend.remove!('x'),
+    cancel: () => backend.cancel!('x')
+  }
+  for (const [name, call] of Object.entries(calls)) await t.rejects(async () => call(), { ...UNAVAILABLE, message: /queue 'default' cannot be used: it is closed/ }, name)
 })
 
 test('two queues of an app share a backend, and what is enqueued into both is one transaction', async (t, file) => {
@@ -173,7 +182,7 @@ test('a file that another program has spoilt fails what looks at it', async (t, 
   app.jobs.define('work', async () => {})
   await app.ready()
   file.connect().exec('DROP TABLE fastify_jobs_jobs; DROP TABLE fastify_jobs_queues')
-  await t.rejects(app.jobs.status(), { ...UNAVAILABLE, message: /no such table/ })
+  await t.rejects(app.jobs.status(), { ...UNAVAILABLE, cause: { message: /no such table/ } })
   await t.rejects(app.jobs.enqueue('work', 1), UNAVAILABLE)
 })
 
