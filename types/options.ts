@@ -127,7 +127,7 @@ export interface BackgroundJobsOptions {
   /** Default: no admin route exists. */
   admin?: AdminOptions
   ajv?: AjvOptions
-  /** For tests. */
+  /** Where time comes from. Default `systemClock`; `ManualClock` for tests. */
   clock?: Clock
 }
 

@@ -3,7 +3,7 @@ import '@fastify/basic-auth'
 import '@fastify/jwt'
 import Fastify, { type onRequestAsyncHookHandler, type onRequestHookHandler } from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import backgroundJobs, { backgroundJobs as named, memory, type Backend, type BackgroundJobsOptions, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type MemoryOptions, type Outcome, type QueueStats } from '../lib/index.ts'
+import backgroundJobs, { backgroundJobs as named, ManualClock, memory, systemClock, type Backend, type BackgroundJobsOptions, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type MemoryOptions, type Outcome, type QueueStats } from '../lib/index.ts'
 
 describe('the options of the plugin', () => {
   test('every option is optional', () => {
@@ -16,6 +16,7 @@ describe('the options of the plugin', () => {
       queues: { mail: { capacity: 10, concurrency: 2, fullMode: 'dropOldest', enqueueTimeout: 5, history: 1, deadLetters: 1, maxPayloadBytes: 10, backend: memory() } },
       backend: memory({ serialize: true }),
       retry: { attempts: 3, backoff: { type: 'fixed', delay: 10, max: 100, jitter: 0 } },
+      clock: new ManualClock(new Date()),
       unknownJobs: { retryAfter: 1000, giveUpAfter: 60_000 },
       shutdown: { mode: 'drainQueued', timeout: 1000 },
       metrics: { path: false, prefix: 'app_', defaultMetrics: true },
@@ -25,6 +26,8 @@ describe('the options of the plugin', () => {
       ajv: { customOptions: { coerceTypes: true }, plugins: [() => {}, [(_ajv, prefix: string) => prefix, 'x']] }
     }
     expect(backgroundJobs).type.toBeCallableWith(Fastify(), options)
+    expect(backgroundJobs).type.toBeCallableWith(Fastify(), { clock: systemClock })
+    expect(new ManualClock().advance(1000)).type.toBe<Promise<void>>()
   })
 
   test('admin routes need an authorize function', () => {

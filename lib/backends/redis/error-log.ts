@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { logError } from '../../log-error.ts'
 import { withoutCommand } from './errors.ts'
 
 /** Milliseconds. */
@@ -20,7 +21,7 @@ export class ErrorLog {
     const now = performance.now()
     if (now - (this.#loggedAt.get(kind) ?? -Infinity) < QUIET) return
     this.#loggedAt.set(kind, now)
-    this.#log.warn({ err, backend: 'redis', ...(queue !== undefined && { queue }) }, 'trouble with Redis; it is tried again')
+    logError(this.#log, 'warn', err, { backend: 'redis', ...(queue !== undefined && { queue }) }, 'trouble with Redis; it is tried again')
   }
 
   /** A connection is there: what goes wrong from now on is news. */
