@@ -12,6 +12,8 @@ export interface Timer<T> {
   readonly item: T
   /** Milliseconds of the heap's clock. */
   readonly at: number
+  /** Monotonic milliseconds at which it would be due if nobody set the wall clock. */
+  readonly deadline: number
   /** Timers of the same time fire in the order in which they were added. */
   readonly seq: number
   index: number
@@ -30,6 +32,8 @@ export class TimerHeap<T> {
   #seq = 0
   #handle: unknown
   #armedFor = Infinity
+  /** What the heap's clock said when the timeout was armed. */
+  #armedAt = NaN
 
   /** `time`: by which clock timers are due. 'wall' follows jumps of the wall clock, within ten seconds. */
   constructor (clock: Clock, fire: (item: T) => void, time: 'monotonic' | 'wall' = 'monotonic') {
@@ -55,7 +59,8 @@ export class TimerHeap<T> {
   }
 
   #add (at: number, item: T, now: number): Timer<T> {
-    const timer = { item, at, seq: this.#seq++, index: this.#heap.length }
+    const deadline = this.#time === 'wall' ? this.#clock.monotonic() + at - now : at
+    const timer = { item, at, deadline, seq: this.#seq++, index: this.#heap.length }
     this.#heap.push(timer)
     this.#up(timer)
     if (timer.index === 0 || this.#isLost(now)) this.#arm(now)
@@ -95,9 +100,15 @@ export class TimerHeap<T> {
     const first = this.#heap[0]
     if (first === undefined || (first.at >= this.#armedFor && !this.#isLost(now))) return
     this.#disarm()
-    const delay = Math.min(Math.max(Math.ceil(first.at - now), 1), this.#longestSleep)
+    const delay = Math.min(Math.max(Math.ceil(this.#untilDue(first, now)), 1), this.#longestSleep)
     this.#armedFor = Math.min(first.at, now + delay)
+    this.#armedAt = now
     this.#handle = this.#clock.setTimeout(this.#onTimeout, delay)
+  }
+
+  #untilDue ({ at, deadline }: Timer<T>, now: number): number {
+    const untilDeadline = this.#time === 'wall' ? deadline - this.#clock.monotonic() : 0
+    return untilDeadline > 0 ? Math.min(untilDeadline, at - now) : at - now
   }
 
   // A timeout that should have fired long ago is not trusted: whoever replaces timers in tests may have lost it.
@@ -115,8 +126,10 @@ export class TimerHeap<T> {
     this.#handle = undefined
     this.#armedFor = Infinity
     const now = this.#now()
+    // Where a test has stopped the wall clock, real time has to do.
+    const due = now === this.#armedAt ? this.#clock.monotonic() : -Infinity
     try {
-      for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
+      for (let first = this.#heap[0]; first !== undefined && (first.at <= now || first.deadline <= due); first = this.#heap[0]) {
         this.remove(first)
         this.#fire(first.item)
       }

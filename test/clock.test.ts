@@ -1,4 +1,5 @@
 import { mock } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import FakeTimers from '@sinonjs/fake-timers'
 import t, { type Test } from 'tap'
 import { systemClock } from '../lib/index.ts'
@@ -100,6 +101,77 @@ for (const { name, replace } of tools) {
     t.same(seen.slice(1).sort(), ['delayed 1', 'fails 2', 'tick'])
   })
 }
+
+t.test('while only Date is mocked and stands still, delays and retries take their time', async (t) => {
+  const app = await buildApp(t, { retry: { attempts: 3, backoff: () => 20 } })
+  const seen: string[] = []
+  app.jobs.define('work', async (payload: string, { job: { attempt } }) => {
+    seen.push(`${payload} ${attempt}`)
+    if (payload === 'fails') throw new Error('again')
+  })
+  mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
+  t.teardown(() => mock.timers.reset())
+  await app.ready()
+  const start = performance.now()
+  let delayedAt = Infinity
+  app.jobs.addHook('onSuccess', ({ payload }) => { if (payload === 'delayed') delayedAt = performance.now() })
+  await app.jobs.enqueue('work', 'delayed', { delay: 300 })
+  await app.jobs.enqueue('work', 'fails')
+  for (let n = 0; n < 20; n++) {
+    await sleep(5)
+    await app.jobs.enqueue('work', 'more', { delay: 30 })
+  }
+  await app.jobs.idle({ delayed: true })
+  t.same(seen.filter((one) => one.startsWith('fails')), ['fails 1', 'fails 2', 'fails 3'])
+  t.equal(seen.filter((one) => one.startsWith('more')).length, 20)
+  t.ok(delayedAt - start >= 298, `${delayedAt - start} ms`)
+})
+
+t.test('monotonic time goes on from where it was when fake timers come, are advanced, and go', async (t) => {
+  const app = await buildApp(t)
+  const gate = deferred()
+  app.jobs.define('work', { timeout: 3_600_000, attempts: 1 }, () => gate.promise)
+  await app.ready()
+  const before = systemClock.monotonic()
+  const clock = FakeTimers.install({ toNotFake: ['nextTick', 'queueMicrotask'] })
+  t.teardown(() => clock.uninstall())
+  const { id } = await app.jobs.enqueue('work', null)
+  await turns()
+  const during = systemClock.monotonic()
+  t.ok(during >= before && during < before + 60_000)
+  clock.tick(1_800_000)
+  t.equal(systemClock.monotonic(), during + 1_800_000)
+  clock.uninstall()
+  const after = systemClock.monotonic()
+  t.ok(after >= during + 1_800_000 && after < during + 1_860_000)
+  gate.resolve()
+  await until('it has succeeded', async () => (await app.jobs.get(id))?.state === 'succeeded')
+})
+
+t.test('a setTimeout that was only wrapped is a real one: it keeps no process alive, and is cleared', async (t) => {
+  const { setTimeout } = globalThis
+  t.teardown(() => { globalThis.setTimeout = setTimeout })
+  const handles: NodeJS.Timeout[] = []
+  globalThis.setTimeout = Object.assign((callback: () => void, delay: number) => {
+    const handle = setTimeout(callback, delay)
+    handles.push(handle)
+    return handle
+  }, setTimeout) as typeof setTimeout
+  const handle = systemClock.setTimeout(() => t.fail('it fired'), 60_000)
+  t.same(handles.map((one) => one.hasRef()), [false])
+  systemClock.clearTimeout(handle)
+  t.equal((handles[0] as unknown as { _destroyed: boolean })._destroyed, true)
+})
+
+t.test('fake timers that are not needed any more are cleared', async (t) => {
+  const clock = FakeTimers.install({ toNotFake: ['nextTick', 'queueMicrotask'] })
+  t.teardown(() => clock.uninstall())
+  for (let n = 0; n < 2000; n++) systemClock.clearTimeout(systemClock.setTimeout(() => {}, 1000))
+  t.equal(clock.countTimers(), 0)
+  const stale = systemClock.setTimeout(() => {}, 1000)
+  clock.uninstall()
+  t.doesNotThrow(() => systemClock.clearTimeout(stale))
+})
 
 t.test('a timeout under replaced timers fires once, and not at all when it is cleared', async (t) => {
   const clock = FakeTimers.install({ toNotFake: ['nextTick', 'queueMicrotask'] })
