@@ -197,6 +197,8 @@ export class Attempt implements JobContext, Linked<Attempt> {
     } catch (thrown) {
       throw new NonRetryableError(`the upgrade of the payload from version ${from} to ${definition.version} failed: ${toError(thrown).message}`, { cause: thrown })
     }
+    // A job that was cancelled, say, must not begin now. An interrupted attempt is not a failure of its own.
+    if (this.#interruption !== undefined) throw this.#reason(this.#interruption)
     this.#recheckPayload(envelope.payload)
     return definition.handler!.call(definition.instance, envelope.payload, this)
   }

@@ -207,3 +207,24 @@ t.test('a job keeps the version of its definition where it is stored, and only t
   await app.jobs.idle()
   t.same(stored, [['first', undefined], ['second', { version: 2 }], ['second', { priority: 5, version: 2 }], ['second', { attempts: 2, version: 2 }]])
 })
+
+t.test('a handler does not begin when its attempt was interrupted during the upgrade', async (t) => {
+  const clock = new ManualClock()
+  const { backend, store, loseLease, outcomes } = leased()
+  const app = await buildApp(t, { backend, clock })
+  const gate = deferred()
+  for (const [name, timeout] of [['cancelled', undefined], ['stolen', undefined], ['late', 1000]] as const) {
+    app.jobs.define(name, { version: 2, attempts: 1, timeout, upgrade: () => gate.promise }, async () => t.fail(`'${name}' began`))
+    await store({ id: name, name, payload: {} })
+  }
+  await app.ready()
+  await clock.advance(0)
+  t.equal(await app.jobs.cancel('cancelled'), true)
+  app.jobs.pause()
+  loseLease('stolen')
+  await clock.advance(1000)
+  gate.resolve()
+  await turns()
+  t.same(outcomes.map(({ type }) => type).sort(), ['cancelled', 'dead', 'released'])
+  t.match(await app.jobs.get('late'), { error: { code: 'FST_JOBS_TIMEOUT' } })
+})
