@@ -32,6 +32,7 @@ export class MemoryConsumer implements Consumer {
     this.#idle = concurrency
     queue.onReady = () => this.#wake()
     queue.onFull = () => this.#takeEarly()
+    queue.takeBack = (record) => this.#takeBack(record)
     this.#wake()
   }
 
@@ -81,6 +82,15 @@ export class MemoryConsumer implements Consumer {
       this.#idle--
       this.#early.push(record)
     }
+  }
+
+  #takeBack (record: MemoryRecord): boolean {
+    const index = this.#early.indexOf(record)
+    if (index === -1) return false
+    this.#early.splice(index, 1)
+    this.#idle++
+    record.released()
+    return true
   }
 
   #deliverEarly (): void {

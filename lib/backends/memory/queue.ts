@@ -29,6 +29,8 @@ export class MemoryQueue {
   onReady: () => void = () => {}
   /** Called when there is no room: idle slots may take what is ready, which makes some. */
   onFull: () => void = () => {}
+  /** Takes a job back that has a slot and has not begun; false when it has begun. */
+  takeBack: (record: MemoryRecord) => boolean = () => false
   readonly #context: QueueContext
   readonly #ready = new Lanes()
   readonly #delayed: TimerHeap<MemoryRecord>
@@ -69,9 +71,7 @@ export class MemoryQueue {
 
   /** Takes a job when there is room and nobody waits for it. */
   offer (job: JobEnvelope): EnqueueResult | undefined {
-    if (this.#producers.size > 0) return undefined
-    if (this.#room <= 0) this.onFull()
-    return this.#room > 0 ? this.#admit(job) : undefined
+    return this.#producers.size === 0 && this.#hasRoom() ? this.#admit(job) : undefined
   }
 
   enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
@@ -140,6 +140,7 @@ export class MemoryQueue {
   cancel (record: MemoryRecord): boolean {
     if (record.state === 'waiting') this.#ready.remove(record)
     else if (record.state === 'delayed') this.#delayed.remove(record.rare!.timer!)
+    else if (record.state === 'active' && this.takeBack(record)) this.#active--
     else return false
     this.#finish(record, 'cancelled', this.#context.clock.now())
     this.#promote()
@@ -241,8 +242,13 @@ export class MemoryQueue {
     return jobs.every((job) => this.#existing(job) !== undefined)
   }
 
+  #hasRoom (): boolean {
+    if (this.#room <= 0) this.onFull()
+    return this.#room > 0
+  }
+
   #admitOrDrop (job: JobEnvelope): EnqueueResult {
-    if (this.#room > 0 || this.#existing(job) !== undefined) return this.#admit(job)
+    if (this.#hasRoom() || this.#existing(job) !== undefined) return this.#admit(job)
     const record = new MemoryRecord(this, job)
     this.#remember(record)
     this.#drop(record)
@@ -251,7 +257,7 @@ export class MemoryQueue {
 
   // Where only delayed jobs and retries hold the room there is nothing to drop but the job that comes.
   #admitAfterDrop (job: JobEnvelope, victimOf: () => MemoryRecord | undefined): EnqueueResult {
-    if (this.#room <= 0 && this.#existing(job) === undefined) {
+    if (!this.#hasRoom() && this.#existing(job) === undefined) {
       const victim = victimOf()
       if (victim === undefined) return this.#admitOrDrop(job)
       this.#ready.remove(victim)

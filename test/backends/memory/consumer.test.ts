@@ -141,3 +141,35 @@ t.test('a queue whose slots are taken, or that nobody works on, is full at its c
   await t.rejects(app.jobs.enqueue('work', 'too many'), { code: 'FST_JOBS_QUEUE_FULL' })
   gate.resolve()
 })
+
+for (const fullMode of ['dropWrite', 'dropOldest', 'dropNewest'] as const) {
+  t.test(`'${fullMode}': jobs that are enqueued together find the room that they would find one after the other`, async (t) => {
+    const app = await buildApp(t, { queues: { default: { capacity: 1, concurrency: 3, fullMode } } })
+    const seen: unknown[] = []
+    app.jobs.define('work', async (payload) => { seen.push(payload) })
+    await app.ready()
+    const enqueued = await app.jobs.enqueueMany([1, 2, 3, 4].map((payload) => ({ job: 'work', payload })))
+    t.same(enqueued.map(({ status }) => status), Array(4).fill('enqueued'))
+    await app.jobs.idle()
+    t.same(seen, [1, 2, 3, 4])
+  })
+}
+
+t.test('a job that an idle slot has taken, and that has not begun, can be cancelled, which frees the slot', async (t) => {
+  const app = await buildApp(t, { queues: { default: { capacity: 1, concurrency: 2, fullMode: 'reject' } } })
+  const seen: unknown[] = []
+  app.jobs.define('work', async (payload) => { seen.push(payload) })
+  await app.ready()
+  const enqueued = [1, 2, 3].map((payload) => app.jobs.enqueue('work', payload, { id: `${payload}` }))
+  await t.rejects(app.jobs.enqueue('work', 4), { code: 'FST_JOBS_QUEUE_FULL' })
+  t.same(await Promise.all(['1', '2'].map((id) => app.jobs.cancel(id))), [true, true])
+  t.match(await app.jobs.get('1'), { state: 'cancelled', attempt: 0 })
+  await Promise.all(enqueued)
+  await app.jobs.idle()
+  t.same(seen, [3])
+  t.equal(await app.jobs.cancel('3'), false)
+  const more = [5, 6, 7].map((payload) => app.jobs.enqueue('work', payload))
+  await Promise.all(more)
+  await app.jobs.idle()
+  t.same(seen, [3, 5, 6, 7])
+})
