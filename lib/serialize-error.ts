@@ -95,15 +95,17 @@ class Serialization {
   }
 
   #errors (errors: unknown, depth: number): Pick<SerializedError, 'errors'> {
-    if (!Array.isArray(errors) || errors.length === 0) return {}
+    const { length, first } = membersOf(errors)
+    if (length === 0) return {}
     const kept: SerializedError[] = []
-    for (const error of errors) {
+    for (const error of first) {
       const nested = this.#nest(error, depth)
-      if (nested === undefined) {
-        kept.push(leftOut(`${errors.length - kept.length} more errors were left out`))
-        break
-      }
+      if (nested === undefined) break
       kept.push(nested)
+    }
+    if (kept.length < length) {
+      this.hasCut = true
+      kept.push(leftOut(`${length - kept.length} more errors were left out`))
     }
     return { errors: kept }
   }
@@ -137,6 +139,16 @@ function read (thrown: unknown, property: 'name' | 'message' | 'code' | 'stack' 
   } catch {
     return undefined
   }
+}
+
+/** How many errors an array has, and the first of them; none where reading it throws, as a proxy can. */
+function membersOf (errors: unknown): { length: number, first: unknown[] } {
+  try {
+    if (Array.isArray(errors)) return { length: errors.length, first: Array.from({ length: Math.min(errors.length, MAX_NESTED) }, (_, index) => errors[index]) }
+  } catch {
+    // Left out, as every other property that cannot be read.
+  }
+  return { length: 0, first: [] }
 }
 
 function textOf (value: unknown): string | undefined {

@@ -96,6 +96,21 @@ t.test('what cannot be read is left out, and the rest is kept', async (t) => {
   t.match(serializeError(toError(proxy)), { message: 'object was thrown' })
 })
 
+t.test('an array of errors that cannot be read is left out', async (t) => {
+  const revoked = Proxy.revocable([], {})
+  revoked.revoke()
+  const unreadable = (property: string) => new Proxy([new Error('member')], {
+    get (target, key) {
+      if (key === property) throw new Error('no')
+      return Reflect.get(target, key)
+    }
+  })
+  for (const errors of [revoked.proxy, unreadable('length'), unreadable('0')]) {
+    const { stack, ...rest } = serializeError(Object.assign(new Error('x'), { errors }))
+    t.same(rest, { name: 'Error', message: 'x' })
+  }
+})
+
 t.test('what is logged is the thrown value itself, or a cut copy of the same class', async (t) => {
   const error = Object.assign(new TypeError('short', { cause: new Error('why') }), { details: 'kept' })
   t.equal(loggableError(error), error)
