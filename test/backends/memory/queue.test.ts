@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { memory, NonRetryableError, type BackgroundJobsOptions, type EnqueuedJob } from '../../../lib/index.ts'
+import { memory, NonRetryableError, type BackgroundJobsOptions, type Delivery, type EnqueuedJob, type Outcome } from '../../../lib/index.ts'
 import { buildApp, deferred, turns } from '../../helpers/app.ts'
 import { gc } from '../../helpers/gc.ts'
 import { ManualClock } from '../../helpers/clock.ts'
@@ -466,4 +466,27 @@ t.test('a timeout of an attempt, and an enqueue that waits for room, do not foll
   t.match(await app.jobs.get(id), { state: 'active' })
   await clock.advance(1)
   t.match(await app.jobs.get(id), { error: { code: 'FST_JOBS_TIMEOUT' } })
+})
+
+t.test('a retry of a job that was handed back with a delay falls due at its own time', async (t) => {
+  const clock = new ManualClock()
+  const backend = memory()
+  await backend.open({ queues: [{ name: 'q', capacity: 10, concurrency: 1, history: 10, deadLetters: 10, fullMode: 'reject', enqueueTimeout: 1, maxPayloadBytes: 1000 } as never], clock, log: {} as never, stopping: new AbortController().signal } as never)
+  const start = clock.now()
+  await backend.enqueue('q', [{ id: 'a', name: 'work', payload: null, attempt: 1, enqueuedAt: start, correlationId: undefined, options: undefined }], {})
+  const outcomes: Outcome[] = [
+    { type: 'released', runAt: start + 1000 },
+    { type: 'retry', runAt: start + 5000, error: { name: 'Error', message: 'again' } },
+    { type: 'released', runAt: start + 9000 },
+    { type: 'succeeded' }
+  ]
+  const due: unknown[] = []
+  const deliver = (delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void): void => {
+    due.push(delivery.dueAt! - start)
+    settle(delivery, outcomes.shift()!)
+  }
+  backend.consume('q', { concurrency: 1 }, deliver as never)
+  await clock.advance(10_000)
+  t.same(due, [0, 0, 5000, 5000])
+  await backend.close()
 })
