@@ -103,13 +103,13 @@ async function lockHeadsWhile (t: Test, { pool, schema }: PostgresDatabase, mean
   t.teardown(() => [gatekeeper, client].forEach((one) => one.release(true)))
   const { rows: [{ pid }] } = await client.query('SELECT pg_backend_pid() AS pid')
   await gatekeeper.query('SELECT pg_advisory_lock($1)', [gate])
-  await client.query(sql.begin(HOLD))
-  const held = sql.lockHeads.replace('ORDER BY event.due_at', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY event.due_at`)
-  const locking = client.query(held, [[''], 10])
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+  const held = sql.take.replace('ORDER BY turn LIMIT $3 FOR', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY turn LIMIT $3 FOR`)
+  const locking = client.query(held, [[''], [0], 10])
   await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'", [pid])).rowCount === 1)
   await meanwhile()
   await gatekeeper.query('SELECT pg_advisory_unlock($1)', [gate])
-  return (await locking).rows.map(({ key }) => key)
+  return (await locking).rows.filter(({ id }) => id !== null).map(({ key }) => key)
 }
 
 test('a head that another relay finished after this one looked is checked again, and left alone', async (t, database) => {
