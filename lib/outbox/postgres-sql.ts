@@ -47,7 +47,9 @@ export function statements (names: PostgresNames) {
   const row = 'id, type, key, payload::text, floor(extract(epoch FROM created_at) * 1000) AS created_at, attempts'
   const pending = "state = 'pending'"
   // What was added, or failed, in the future: the clock was ahead and has been corrected. Nothing waits for it to come true.
-  const due = '(due_at <= statement_timestamp() OR created_at > statement_timestamp() OR coalesce(ended_at > statement_timestamp(), false))'
+  // By the clock as it is when a row is checked, for that may be long after the statement began.
+  const future = "clock_timestamp() + interval '1 second'"
+  const due = `(due_at <= statement_timestamp() OR coalesce(ended_at, created_at) > ${future})`
 
   return {
     lockCreation: `SELECT pg_advisory_xact_lock(${CREATION_LOCK})`,

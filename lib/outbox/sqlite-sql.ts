@@ -37,7 +37,7 @@ export function statements (name: string) {
   const row = 'id, type, key, payload, created_at, attempts'
   const pending = "state = 'pending'"
   // Claims and times that were given in the future: the clock was ahead and has been corrected. Nothing waits for them to come true.
-  const due = `(due_at <= ${NOW} OR created_at > ${NOW} OR coalesce(ended_at > ${NOW}, false))`
+  const due = `(due_at <= ${NOW} OR coalesce(ended_at, created_at) > ${NOW} + 1000)`
   const free = `${due} AND (claimed_until IS NULL OR claimed_until <= ${NOW} OR claimed_by > :future)`
 
   return {
