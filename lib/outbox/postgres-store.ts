@@ -1,7 +1,7 @@
 import type { ParkedEvent } from '../../types/outbox.ts'
-import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
 import { createTable, LOOK_AHEAD, statements, type PostgresNames } from './postgres-sql.ts'
 import { eventOf, parkedEventOf, withoutGaps, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
+import { checkPostgresTransaction } from './transaction.ts'
 
 /** Anything else is the id of no event, and an error to PostgreSQL. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
@@ -51,7 +51,7 @@ export class PostgresStore implements OpenStore {
   }
 
   async add (tx: unknown, create: () => NewEvent): Promise<string> {
-    checkClient(tx)
+    checkPostgresTransaction(tx)
     const { id, key, type, payload } = create()
     await tx.query(this.#sql.add, [id, key, type, payload])
     return id
@@ -134,15 +134,6 @@ export class PostgresStore implements OpenStore {
       throw error
     }
   }
-}
-
-function checkClient (tx: unknown): asserts tx is Pick<PostgresClient, 'query'> {
-  if (typeof tx !== 'object' || tx === null) throw new InvalidOptionsError(`call of outbox.add: it takes the pg client of the transaction, got ${describe(tx)}`)
-  const { query, totalCount, idleCount } = tx as Record<string, unknown>
-  if (typeof totalCount === 'number' && typeof idleCount === 'number') {
-    throw new InvalidOptionsError('call of outbox.add: it got the Pool, whose queries belong to no transaction; give it the client from pool.connect() that began one')
-  }
-  if (typeof query !== 'function') throw new InvalidOptionsError(`call of outbox.add: it takes the pg client of the transaction, got ${kindOf(tx)} without 'query'`)
 }
 
 /** The parameters of the statement that stores results. */

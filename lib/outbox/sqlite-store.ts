@@ -1,11 +1,11 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ParkedEvent, SqliteTransaction } from '../../types/outbox.ts'
-import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
+import type { ParkedEvent } from '../../types/outbox.ts'
 import { isBusy } from '../node-sqlite.ts'
 import { uuid } from '../uuid.ts'
 import { createTable, statements } from './sqlite-sql.ts'
 import { eventOf, parkedEventOf, withoutGaps, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
+import { checkSqliteTransaction } from './transaction.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
 const BUSY_TIMEOUT = 20
@@ -32,7 +32,7 @@ export class SqliteStore implements OpenStore {
   }
 
   add (tx: unknown, create: () => NewEvent): string {
-    checkTransaction(tx)
+    checkSqliteTransaction(tx)
     const { id, key, type, payload } = create()
     tx.prepare(this.#sql.add).run(id, key, type, payload)
     return id
@@ -135,11 +135,4 @@ export class SqliteStore implements OpenStore {
       }
     }
   }
-}
-
-function checkTransaction (tx: unknown): asserts tx is SqliteTransaction {
-  if (typeof tx !== 'object' || tx === null) throw new InvalidOptionsError(`call of outbox.add: it takes the DatabaseSync with the transaction, got ${describe(tx)}`)
-  const { prepare, isTransaction } = tx as Partial<SqliteTransaction>
-  if (typeof prepare !== 'function') throw new InvalidOptionsError(`call of outbox.add: it takes the DatabaseSync with the transaction, got ${kindOf(tx)} without 'prepare'`)
-  if (isTransaction === false) throw new InvalidOptionsError('call of outbox.add: the DatabaseSync has no transaction open; BEGIN one for the business data and the event')
 }
