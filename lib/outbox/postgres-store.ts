@@ -1,10 +1,11 @@
 import type { ParkedEvent } from '../../types/outbox.ts'
-import { describe, InvalidOptionsError, kindOf, OutboxIndexError } from '../errors.ts'
+import { OutboxIndexError } from '../errors.ts'
 import { systemClock } from '../clock.ts'
 import { KnownKeys, type Turn } from './known-keys.ts'
 import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type QueryResult, type Transaction } from './postgres-connection.ts'
 import { createSeqIndex, createTable, statements, type PostgresNames } from './postgres-sql.ts'
 import { parkedEventOf, readEvents, storedBatch, withoutGaps, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { checkPostgresTransaction } from './transaction.ts'
 
 /** Anything else is the id of no event, and an error to PostgreSQL. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
@@ -53,7 +54,7 @@ export class PostgresStore implements OpenStore {
   }
 
   async add (tx: unknown, create: () => NewEvent): Promise<string> {
-    checkClient(tx)
+    checkPostgresTransaction(tx)
     const { id, key, type, payload } = create()
     await tx.query(this.#sql.add, [id, key, type, payload])
     return id
@@ -144,15 +145,6 @@ export class PostgresStore implements OpenStore {
   #query (text: string, values?: unknown[]): Promise<QueryResult> {
     return this.#connection.transaction((transaction) => transaction.query(text, values))
   }
-}
-
-function checkClient (tx: unknown): asserts tx is Pick<Transaction, 'query'> {
-  if (typeof tx !== 'object' || tx === null) throw new InvalidOptionsError(`call of outbox.add: it takes the pg client of the transaction, got ${describe(tx)}`)
-  const { query, totalCount, idleCount } = tx as Record<string, unknown>
-  if (typeof totalCount === 'number' && typeof idleCount === 'number') {
-    throw new InvalidOptionsError('call of outbox.add: it got the Pool, whose queries belong to no transaction; give it the client from pool.connect() that began one')
-  }
-  if (typeof query !== 'function') throw new InvalidOptionsError(`call of outbox.add: it takes the pg client of the transaction, got ${kindOf(tx)} without 'query'`)
 }
 
 /** The parameters of the statement that stores results. */

@@ -1,13 +1,13 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ParkedEvent, SqliteTransaction } from '../../types/outbox.ts'
-import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
+import type { ParkedEvent } from '../../types/outbox.ts'
 import { isBusy } from '../node-sqlite.ts'
 import { uuid } from '../uuid.ts'
 import { systemClock } from '../clock.ts'
 import { KnownKeys, type Turn } from './known-keys.ts'
 import { createTable, EVENTS_AHEAD, KEYS_WALKED, statements } from './sqlite-sql.ts'
 import { parkedEventOf, readEvents, storedBatch, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { checkSqliteTransaction } from './transaction.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
 const BUSY_TIMEOUT = 20
@@ -39,7 +39,7 @@ export class SqliteStore implements OpenStore {
   }
 
   add (tx: unknown, create: () => NewEvent): string {
-    checkTransaction(tx)
+    checkSqliteTransaction(tx)
     const { id, key, type, payload } = create()
     tx.prepare(this.#sql.add).run(id, key, type, payload)
     return id
@@ -208,11 +208,4 @@ function claimAt (time: number): string {
 
 function inOrder (taken: Taken[]): Taken[] {
   return taken.sort((a, b) => Number(a.seq) - Number(b.seq))
-}
-
-function checkTransaction (tx: unknown): asserts tx is SqliteTransaction {
-  if (typeof tx !== 'object' || tx === null) throw new InvalidOptionsError(`call of outbox.add: it takes the DatabaseSync with the transaction, got ${describe(tx)}`)
-  const { prepare, isTransaction } = tx as Partial<SqliteTransaction>
-  if (typeof prepare !== 'function') throw new InvalidOptionsError(`call of outbox.add: it takes the DatabaseSync with the transaction, got ${kindOf(tx)} without 'prepare'`)
-  if (isTransaction === false) throw new InvalidOptionsError('call of outbox.add: the DatabaseSync has no transaction open; BEGIN one for the business data and the event')
 }
