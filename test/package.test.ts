@@ -223,7 +223,7 @@ t.test('a consumer keeps jobs in Redis, by import and by require, once the engin
 t.test('a consumer runs the conformance suite over a backend of its own, as the docs say', async (t) => {
   const example = join(root, 'example', 'custom-backend')
   await mkdir(join(consumer, 'arrays'), { recursive: true })
-  for (const file of ['index', 'array-queue', 'array-consumer', 'stored-job']) {
+  for (const file of ['index', 'array-queue', 'array-consumer', 'delayed-jobs', 'stored-job']) {
     const source = await readFile(join(example, `${file}.ts`), 'utf8')
     const { outputText } = typescript.transpileModule(asInstalled(source), { compilerOptions: { target: typescript.ScriptTarget.ES2023, module: typescript.ModuleKind.ESNext } })
     await writeFile(join(consumer, 'arrays', `${file}.js`), outputText)

@@ -89,6 +89,9 @@ export type OutboxOptions = PublishOptions | JobOptions
 export interface PostgresTransaction {
   /** A Pool has it, and its queries belong to no transaction. */
   readonly totalCount?: never
+  /** `app.pg` of @fastify/postgres has both, and its queries are the Pool's. */
+  readonly pool?: never
+  readonly transact?: never
   query (text: string, values: unknown[]): Promise<unknown>
 }
 
@@ -121,8 +124,8 @@ export interface Outbox {
    * Events of one key are published in the order of `add`, at least once. Where two transactions overlap, the one that commits
    * later may come later whatever its ids.
    *
-   * Rejects with FST_JOBS_INVALID_OPTIONS (a Pool instead of a client: its queries belong to no transaction),
-   * FST_JOBS_INVALID_PAYLOAD, FST_JOBS_PAYLOAD_TOO_LARGE, or with what the query does.
+   * Rejects with FST_JOBS_INVALID_OPTIONS (a Pool, or `app.pg` of @fastify/postgres, instead of a client: its queries belong to no
+   * transaction), FST_JOBS_INVALID_PAYLOAD, FST_JOBS_PAYLOAD_TOO_LARGE, or with what the query does.
    */
   add (tx: PostgresTransaction, type: string, payload: unknown, options?: AddOptions): Promise<string>
   /** The same on SQLite, with a DatabaseSync that has a transaction open: works, throws and returns at once. */

@@ -1,4 +1,5 @@
 import Fastify from 'fastify'
+import type { PostgresDb } from '@fastify/postgres'
 import pg from 'pg'
 import type { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'tstyche'
@@ -25,6 +26,21 @@ describe('add', () => {
     expect(app.outbox.add).type.not.toBeCallableWith(client, 'order.placed', {}, { id: 'x' })
     expect(app.outbox.add).type.not.toBeCallableWith(new pg.Pool(), 'order.placed', {})
     expect(app.outbox.add).type.not.toBeCallableWith({}, 'order.placed', {})
+  })
+
+  test('takes the clients of @fastify/postgres, and its decorators not', () => {
+    expect(app.pg).type.toBeAssignableTo<PostgresDb>()
+    expect(app.outbox.add).type.not.toBeCallableWith(app.pg, 'order.placed', {})
+    expect(app.outbox.add).type.not.toBeCallableWith(app.pg.orders!, 'order.placed', {})
+    expect(app.outbox.add).type.not.toBeCallableWith({ query: app.pg.query, transact: app.pg.transact }, 'order.placed', {})
+    app.pg.transact((client) => {
+      expect(client).type.toBe<pg.PoolClient>()
+      return app.outbox.add(client, 'order.placed', {})
+    })
+  })
+
+  test('takes any object that hands its queries to a client', () => {
+    expect(app.outbox.add({ query: (text: string, values: unknown[]) => client.query(text, values) }, 'order.placed', {})).type.toBe<Promise<string>>()
   })
 })
 

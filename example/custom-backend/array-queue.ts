@@ -1,9 +1,8 @@
 import { encodePayload, QueueFullError, retryLater, WaitingProducers } from '../../lib/backends/index.ts'
 import type { Clock, Consumer, Deliver, EnqueueResult, JobEnvelope, Outcome, QueueSettings, QueueStats } from '../../lib/index.ts'
 import { ArrayConsumer } from './array-consumer.ts'
+import { DelayedJobs } from './delayed-jobs.ts'
 import { StoredJob } from './stored-job.ts'
-
-const LONGEST_TIMEOUT = 2 ** 31 - 1
 
 export class ArrayQueue {
   readonly producers: WaitingProducers<readonly StoredJob[]>
@@ -11,7 +10,7 @@ export class ArrayQueue {
   readonly #clock: Clock
   readonly #ids: Set<string>
   readonly #ready: StoredJob[] = []
-  readonly #delayed = new Map<StoredJob, unknown>()
+  readonly #delayed: DelayedJobs
   #consumer: ArrayConsumer | undefined
   #active = 0
   #dead = 0
@@ -20,6 +19,7 @@ export class ArrayQueue {
     this.#settings = settings
     this.#clock = clock
     this.#ids = ids
+    this.#delayed = new DelayedJobs(clock, (job) => this.#makeReady(job))
     this.producers = new WaitingProducers(clock, () => this.#full(` and no room came within ${settings.enqueueTimeout} ms`), () => this.#admitWaiting())
   }
 
@@ -49,7 +49,7 @@ export class ArrayQueue {
     switch (outcome.type) {
       case 'retry':
         job.retryAt(outcome.runAt)
-        return this.#makeReady(job)
+        return this.#put(job)
       case 'released':
         this.#ready.unshift(job)
         return
@@ -64,11 +64,11 @@ export class ArrayQueue {
   }
 
   * unfinished (): Generator<JobEnvelope> {
-    for (const job of [...this.#ready, ...this.#delayed.keys()]) yield job.envelope()
+    for (const job of [...this.#ready, ...this.#delayed]) yield job.envelope()
   }
 
   close (): void {
-    for (const timeout of this.#delayed.values()) this.#clock.clearTimeout(timeout)
+    this.#delayed.close()
   }
 
   // Running jobs hold no room; a retry takes some without asking.
@@ -81,7 +81,7 @@ export class ArrayQueue {
     return jobs.map((job) => {
       if (this.#ids.has(job.id)) return { id: job.id, status: 'duplicate' }
       this.#ids.add(job.id)
-      this.#makeReady(job)
+      this.#put(job)
       return { id: job.id, status: 'enqueued' }
     })
   }
@@ -92,14 +92,12 @@ export class ArrayQueue {
     }
   }
 
-  /** Now, or when it is due. */
+  #put (job: StoredJob): void {
+    if (job.runAt > this.#clock.now()) this.#delayed.add(job)
+    else this.#makeReady(job)
+  }
+
   #makeReady (job: StoredJob): void {
-    const wait = job.runAt - this.#clock.now()
-    if (wait > 0) {
-      this.#delayed.set(job, this.#clock.setTimeout(() => this.#makeReady(job), Math.min(wait, LONGEST_TIMEOUT)))
-      return
-    }
-    this.#delayed.delete(job)
     this.#ready.push(job)
     this.#consumer?.wake()
   }

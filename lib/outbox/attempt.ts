@@ -29,9 +29,10 @@ export class Attempts {
     this.#clock = clock
   }
 
-  /** Never rejects. */
-  async make (event: OutboxEvent, log: FastifyBaseLogger): Promise<Attempt> {
+  /** Never rejects. `damage`: why the event's payload cannot be read. */
+  async make (event: OutboxEvent, log: FastifyBaseLogger, damage?: Error): Promise<Attempt> {
     try {
+      if (damage !== undefined) throw damage
       await this.#publish(event, log)
       return { event, state: 'published' }
     } catch (thrown) {

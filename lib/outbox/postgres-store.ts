@@ -1,148 +1,150 @@
 import type { ParkedEvent } from '../../types/outbox.ts'
-import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
-import { createTable, LOOK_AHEAD, statements, type PostgresNames } from './postgres-sql.ts'
-import { eventOf, parkedEventOf, withoutGaps, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
+import { OutboxIndexError } from '../errors.ts'
+import { systemClock } from '../clock.ts'
+import { KnownKeys, type Turn } from './known-keys.ts'
+import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type QueryResult, type Transaction } from './postgres-connection.ts'
+import { createSeqIndex, createTable, statements, type PostgresNames } from './postgres-sql.ts'
+import { parkedEventOf, readEvents, storedBatch, withoutGaps, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { checkPostgresTransaction } from './transaction.ts'
 
 /** Anything else is the id of no event, and an error to PostgreSQL. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
 
-interface QueryResult {
-  readonly rows: any[] // Whatever the statement selects.
-  readonly rowCount: number | null
-}
-
-interface PostgresClient {
-  query (text: string, values?: unknown[]): Promise<QueryResult>
-  on (event: 'error', listener: (error: Error) => void): unknown
-  off (event: 'error', listener: (error: Error) => void): unknown
-  release (error?: Error): void
-}
-
-/** What the store needs of a pg.Pool. */
-export interface PostgresPool {
-  query (text: string, values?: unknown[]): Promise<QueryResult>
-  connect (): Promise<PostgresClient>
-}
-
 /** Holds what it hands out by row locks: one transaction a batch, open while the batch is worked on. */
 export class PostgresStore implements OpenStore {
-  readonly #pool: PostgresPool
+  readonly #connection: PostgresConnection
   readonly #names: PostgresNames
   readonly #sql
+  readonly #keys = new KnownKeys(systemClock)
 
   constructor (pool: PostgresPool, names: PostgresNames) {
-    this.#pool = pool
+    this.#connection = new PostgresConnection(pool, systemClock)
     this.#names = names
     this.#sql = statements(names)
   }
 
-  /** Asks before it creates: who finds the table needs no right to create one. */
+  /** Asks before it creates: who finds table and index needs no right to create them. */
   async create (): Promise<void> {
-    if (await this.#exists(this.#pool)) return
-    await this.#withClient(async (client) => {
-      await client.query(this.#sql.beginCreation)
-      if (!await this.#exists(client)) await client.query(createTable(this.#names))
-      await client.query('COMMIT')
-    })
+    if (await this.#exists()) return
+    await this.#connection.transaction(async (transaction) => {
+      await transaction.query(this.#sql.lockCreation)
+      if (await this.#isTrue(transaction, this.#sql.exists)) return
+      await transaction.query(createTable(this.#names))
+    }, { patience: CREATION_PATIENCE })
+  }
+
+  /** A table of an earlier version lacks an index. */
+  async complete (mayCreate: boolean): Promise<void> {
+    if (await this.#connection.transaction((transaction) => this.#isTrue(transaction, this.#sql.hasSeqIndex))) return
+    const statement = createSeqIndex(this.#names)
+    const table = `${this.#names.schema}.${this.#names.table}`
+    if (!mayCreate) throw new OutboxIndexError(table, `create it with "${statement}"`)
+    try {
+      await this.#connection.transaction(async (transaction) => {
+        await transaction.query(this.#sql.lockCreation)
+        await transaction.query(statement)
+      }, { patience: CREATION_PATIENCE })
+    } catch (error) {
+      throw new OutboxIndexError(table, `have it created by the table's owner with "${statement}"`, { cause: error })
+    }
   }
 
   async probe (): Promise<void> {
-    await this.#pool.query(this.#sql.probe)
+    await this.#query(this.#sql.probe)
   }
 
   async add (tx: unknown, create: () => NewEvent): Promise<string> {
-    checkClient(tx)
+    checkPostgresTransaction(tx)
     const { id, key, type, payload } = create()
     await tx.query(this.#sql.add, [id, key, type, payload])
     return id
   }
 
-  batch ({ limit, hold }: { limit: number, hold: number }, work: Work): Promise<readonly EventResult[]> {
-    return this.#withClient(async (client, connection) => {
-      await client.query(this.#sql.begin(hold))
-      const keys = await this.#lockKeys(client, limit)
-      const { rows } = keys.length === 0 ? { rows: [] } : await client.query(this.#sql.lockEvents, [keys, limit])
-      const events = withoutGaps(rows.map((row) => ({ event: eventOf(row), isHeld: row.held })))
-      const results = events.length === 0 ? [] : await work(events, connection)
-      if (results.length > 0) await client.query(this.#sql.store, columnsOf(results))
-      await client.query('COMMIT')
-      return results
-    })
+  async batch ({ limit, hold, signal }: BatchOptions, work: Work): Promise<readonly EventResult[]> {
+    const { taken, results } = await this.#connection.transaction(async (transaction) => {
+      const taken = await this.#take(transaction, limit)
+      if (taken.length === 0) return { taken, results: [] }
+      const { events, damaged } = readEvents(taken)
+      transaction.finish()
+      const results = await work(events, { damaged, get isLost () { return transaction.isLost } })
+      if (results.length > 0) await transaction.query(this.#sql.store, columnsOf(results))
+      return { taken, results }
+    }, { hold, ...(signal !== undefined && { signal }) })
+    storedBatch(this.#keys, taken, results)
+    return results
   }
 
-  async #lockKeys (client: PostgresClient, limit: number): Promise<string[]> {
-    const { rows: [{ events, keys }] } = await client.query(this.#sql.keysAhead, [limit * LOOK_AHEAD])
-    if (events === 0) return []
-    const heads = await this.#lockHeads(client, keys, limit)
-    // Keys that wait for a retry, or that other processes hold, can fill all that was looked at.
-    if (heads.length > 0 || events < limit * LOOK_AHEAD) return heads
-    const { rows: [all] } = await client.query(this.#sql.keysOfAll, [limit * LOOK_AHEAD])
-    return this.#lockHeads(client, all.keys, limit)
+  async #take (transaction: Transaction, limit: number): Promise<Taken[]> {
+    for (const step of this.#keys.steps(limit)) {
+      if (step.type === 'look') {
+        await this.#look(transaction, step.walks)
+        continue
+      }
+      const taken = await this.#takeOf(transaction, step.turns, limit)
+      if (taken.length > 0) return taken
+    }
+    return []
   }
 
-  async #lockHeads (client: PostgresClient, keys: string[] | null, limit: number): Promise<string[]> {
-    if (keys === null) return []
-    const { rows } = await client.query(this.#sql.lockHeads, [keys, limit])
-    return rows.map(({ key }) => key)
+  async #look (transaction: Transaction, walks: boolean): Promise<void> {
+    const began = systemClock.monotonic()
+    const { rows: [sight] } = await transaction.query(this.#sql.look, [this.#keys.seenTo, this.#keys.walkFrom, walks])
+    this.#keys.saw({
+      ahead: sight.ahead, seenTo: Number(sight.seen_to), isAll: sight.is_all, walked: sight.walked, walkFrom: sight.walk_from
+    }, walks, systemClock.monotonic() - began)
+  }
+
+  async #takeOf (transaction: Transaction, turns: readonly Turn[], limit: number): Promise<Taken[]> {
+    const { rows } = await transaction.query(this.#sql.take, [turns.map(({ key }) => key), turns.map(({ floor }) => floor), limit])
+    const found = new Map<string, { waits: boolean }>(rows.map((row) => [row.key, row]))
+    for (const { key } of turns) {
+      // One that another process has comes to the end of the row; one that waits is found again once it is due.
+      if (found.get(key)?.waits === false) this.#keys.served(key, 0, 0)
+      else this.#keys.forget(key)
+    }
+    return withoutGaps(rows.filter(({ id }) => id !== null))
   }
 
   async prune (age: number, limit: number): Promise<number> {
-    return (await this.#pool.query(this.#sql.prune, [age, limit])).rowCount!
+    return (await this.#query(this.#sql.prune, [age, limit])).rowCount!
   }
 
   async stats (): Promise<OutboxStats> {
-    const { rows: [{ pending, parked, oldest }] } = await this.#pool.query(this.#sql.stats)
+    const { rows: [{ pending, parked, oldest }] } = await this.#query(this.#sql.stats)
     // A clock that was set back makes no age negative.
     return { pending, parked, oldestSeconds: Math.max(0, Number(oldest)) }
   }
 
   async listParked (limit: number): Promise<ParkedEvent[]> {
-    return (await this.#pool.query(this.#sql.listParked, [limit])).rows.map(parkedEventOf)
+    return (await this.#query(this.#sql.listParked, [limit])).rows.map(parkedEventOf)
   }
 
   async retryParked (id: string): Promise<boolean> {
-    return UUID.test(id) && (await this.#pool.query(this.#sql.retryParked, [id])).rowCount === 1
+    if (!UUID.test(id)) return false
+    const { rows: [row] } = await this.#query(this.#sql.retryParked, [id])
+    if (row !== undefined) this.#keys.add(row.key)
+    return row !== undefined
   }
 
   async removeParked (id: string): Promise<boolean> {
-    return UUID.test(id) && (await this.#pool.query(this.#sql.removeParked, [id])).rowCount === 1
+    return UUID.test(id) && (await this.#query(this.#sql.removeParked, [id])).rowCount === 1
   }
 
   close (): void {
     // The pool is the app's.
   }
 
-  async #exists (client: Pick<PostgresClient, 'query'>): Promise<boolean> {
-    return (await client.query(this.#sql.exists)).rows[0].exists
+  async #exists (): Promise<boolean> {
+    return this.#connection.transaction((transaction) => this.#isTrue(transaction, this.#sql.exists))
   }
 
-  /** A client for as long as `use` takes. Whatever fails costs the connection, and with it the transaction and its locks. */
-  async #withClient<T> (use: (client: PostgresClient, connection: { readonly isLost: boolean }) => Promise<T>): Promise<T> {
-    const client = await this.#pool.connect()
-    const connection = { isLost: false }
-    const onError = (): void => { connection.isLost = true }
-    // The next query says what happened; without a listener the event would end the process.
-    client.on('error', onError)
-    try {
-      const result = await use(client, connection)
-      client.off('error', onError)
-      client.release()
-      return result
-    } catch (error) {
-      // The listener stays: a broken socket may have more to say while it is closed.
-      client.release(error as Error)
-      throw error
-    }
+  async #isTrue (transaction: Transaction, sql: string): Promise<boolean> {
+    return (await transaction.query(sql)).rows[0].exists
   }
-}
 
-function checkClient (tx: unknown): asserts tx is Pick<PostgresClient, 'query'> {
-  if (typeof tx !== 'object' || tx === null) throw new InvalidOptionsError(`call of outbox.add: it takes the pg client of the transaction, got ${describe(tx)}`)
-  const { query, totalCount, idleCount } = tx as Record<string, unknown>
-  if (typeof totalCount === 'number' && typeof idleCount === 'number') {
-    throw new InvalidOptionsError('call of outbox.add: it got the Pool, whose queries belong to no transaction; give it the client from pool.connect() that began one')
+  #query (text: string, values?: unknown[]): Promise<QueryResult> {
+    return this.#connection.transaction((transaction) => transaction.query(text, values))
   }
-  if (typeof query !== 'function') throw new InvalidOptionsError(`call of outbox.add: it takes the pg client of the transaction, got ${kindOf(tx)} without 'query'`)
 }
 
 /** The parameters of the statement that stores results. */

@@ -1,6 +1,7 @@
 import { object, optionsCheck } from '../validation.ts'
 import { identifier } from './identifier.ts'
-import { PostgresStore, type PostgresPool } from './postgres-store.ts'
+import type { PostgresPool } from './postgres-connection.ts'
+import { PostgresStore } from './postgres-store.ts'
 import type { OutboxStore } from './store.ts'
 
 export interface PostgresStoreOptions {
@@ -13,7 +14,7 @@ export interface PostgresStoreOptions {
   schema?: string
   /** Default 'outbox_events'. */
   table?: string
-  /** Creates the table and its indexes where there is no such table. Default true. */
+  /** Creates the table where there is none, and the index that a table of version 0.1.0 lacks. Default true. */
   createTable?: boolean
 }
 
@@ -34,6 +35,7 @@ export function postgres (options: PostgresStoreOptions): OutboxStore {
       const store = new PostgresStore(pool, { schema, table })
       if (create) await store.create()
       await store.probe()
+      await store.complete(create)
       return store
     }
   }

@@ -7,14 +7,17 @@ import { logError } from '../log-error.ts'
 import { Attempts, fieldsOf } from './attempt.ts'
 import type { Destination } from './destination.ts'
 import type { ResolvedOutboxOptions } from './options.ts'
-import type { EventResult, OpenStore, Work } from './store.ts'
+import type { Batch, EventResult, OpenStore } from './store.ts'
 
 /** Milliseconds after which a batch starts no further publish, so that its transaction or lease stays short. */
 const BATCH_BUDGET = 5000
 /** Milliseconds of a hold beyond the budget and the last publish, in which results are stored. */
 const HOLD_MARGIN = 2000
-const PRUNE_LIMIT = 1000
+/** Published events that are deleted in one step, which keeps a SQLite process busy. */
+const PRUNE_STEP = 250
 const PRUNE_INTERVAL = 60_000
+/** Milliseconds that a pass prunes at the most when there is nothing to publish. */
+const PRUNE_BUDGET = 100
 
 type Log = FastifyBaseLogger
 
@@ -28,6 +31,8 @@ export class Relay {
   readonly #attempts: Attempts
   #isUnderPressure = false
   #prunedAt = -Infinity
+  /** The last step has left something. */
+  #isPruning = false
 
   constructor (options: ResolvedOutboxOptions, destination: Destination, store: OpenStore, clock: Clock) {
     this.#options = options
@@ -41,8 +46,13 @@ export class Relay {
     let goesOn = true
     while (goesOn && !signal.aborted) {
       goesOn = await this.#batch(signal, log)
-      await this.#prune(signal)
+      await this.#prune()
       // SQLite and an enqueue into memory do without: a long backlog must not keep the process from everything else.
+      await setImmediate()
+    }
+    const end = this.#clock.monotonic() + PRUNE_BUDGET
+    while (this.#isPruning && this.#clock.monotonic() < end && !signal.aborted) {
+      await this.#prune()
       await setImmediate()
     }
   }
@@ -51,13 +61,13 @@ export class Relay {
   async #batch (signal: AbortSignal, log: Log): Promise<boolean> {
     const { batchSize, timeout } = this.#options
     const hold = timeout + BATCH_BUDGET + HOLD_MARGIN
-    const stored = await this.#store.batch({ limit: batchSize, hold }, (events, batch) => this.#work(events, batch, signal, log))
+    const stored = await this.#store.batch({ limit: batchSize, hold, signal }, (events, batch) => this.#work(events, batch, signal, log))
     for (const result of stored) this.#report(result, log)
     return stored.length > 0 && !this.#isUnderPressure
   }
 
   /** Key beside key, and in each one event after the other. */
-  async #work (events: readonly OutboxEvent[], batch: Parameters<Work>[1], signal: AbortSignal, log: Log): Promise<EventResult[]> {
+  async #work (events: readonly OutboxEvent[], batch: Batch, signal: AbortSignal, log: Log): Promise<EventResult[]> {
     const end = this.#clock.monotonic() + BATCH_BUDGET
     const results: EventResult[] = []
     const streams = byKey(events)
@@ -66,7 +76,7 @@ export class Relay {
       for (let stream = streams.shift(); stream !== undefined; stream = streams.shift()) {
         for (const event of stream) {
           if (signal.aborted || batch.isLost || pressure !== undefined || this.#clock.monotonic() >= end) return
-          const attempt = await this.#attempts.make(event, log)
+          const attempt = await this.#attempts.make(event, log, batch.damaged.get(event.id))
           if (attempt.state === 'untouched') pressure = { error: attempt.pressure }
           else results.push(attempt)
           // Later ones of its key wait until it is published or parked.
@@ -113,14 +123,13 @@ export class Relay {
     }
   }
 
-  /** After the events, which an outbox that cannot be pruned should not keep waiting. */
-  async #prune (signal: AbortSignal): Promise<void> {
-    if (this.#clock.monotonic() - this.#prunedAt < PRUNE_INTERVAL) return
-    this.#prunedAt = this.#clock.monotonic()
-    while (await this.#store.prune(this.#options.retention, PRUNE_LIMIT) === PRUNE_LIMIT && !signal.aborted) {
-      // As between batches: SQLite prunes without a turn of the event loop.
-      await setImmediate()
-    }
+  /** One step, between batches: neither an outbox that cannot be pruned nor one with much to prune should keep events waiting. */
+  async #prune (): Promise<void> {
+    const now = this.#clock.monotonic()
+    if (!this.#isPruning && now - this.#prunedAt < PRUNE_INTERVAL) return
+    this.#prunedAt = now
+    this.#isPruning = false
+    this.#isPruning = await this.#store.prune(this.#options.retention, PRUNE_STEP) === PRUNE_STEP
   }
 }
 

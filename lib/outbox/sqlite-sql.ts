@@ -3,6 +3,10 @@ import { quote } from './identifier.ts'
 /** Milliseconds since the epoch, by the database's clock. */
 const NOW = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
 
+/** Events, and keys, that one look for keys sees at the most: the process does nothing else meanwhile. */
+export const EVENTS_AHEAD = 500
+export const KEYS_WALKED = 250
+
 /** The table and its indexes. */
 export function createTable (table: string): string {
   return `
@@ -22,6 +26,7 @@ CREATE TABLE IF NOT EXISTS ${quote(table)} (
   claimed_until INTEGER
 );
 CREATE INDEX IF NOT EXISTS ${quote(`${table}_pending`)} ON ${quote(table)} (key, seq) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS ${quote(`${table}_seq`)} ON ${quote(table)} (seq) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS ${quote(`${table}_published`)} ON ${quote(table)} (ended_at) WHERE state = 'published';
 CREATE INDEX IF NOT EXISTS ${quote(`${table}_parked`)} ON ${quote(table)} (ended_at) WHERE state = 'parked';`
 }
@@ -31,30 +36,25 @@ export function statements (name: string) {
   const table = quote(name)
   const row = 'id, type, key, payload, created_at, attempts'
   const pending = "state = 'pending'"
-  const free = `due_at <= ${NOW} AND (claimed_until IS NULL OR claimed_until <= ${NOW})`
+  // Claims and times that were given in the future: the clock was ahead and has been corrected. Nothing waits for them to come true.
+  const due = `(due_at <= ${NOW} OR coalesce(ended_at, created_at) > ${NOW} + 1000)`
+  const free = `${due} AND (claimed_until IS NULL OR claimed_until <= ${NOW} OR claimed_by > :future)`
 
   return {
     probe: `SELECT seq, due_at, state, last_error, ended_at, claimed_by, claimed_until, ${row} FROM ${table} LIMIT 0`,
     add: `INSERT INTO ${table} (id, key, type, payload) VALUES (?, ?, ?, ?)`,
 
-    /**
-     * The next events of those keys whose first unfinished event is due and in nobody's hands. Jumps from key to key: what
-     * it costs grows with the keys, not with the events.
-     */
-    next: `
-WITH RECURSIVE keys (key) AS (
-  SELECT min(key) FROM ${table} WHERE ${pending}
+    ahead: `SELECT seq, key FROM ${table} WHERE ${pending} AND seq > ? ORDER BY seq LIMIT ${EVENTS_AHEAD}`,
+    /** A jump from key to key in the index. */
+    walk: `
+WITH RECURSIVE keys (key, place) AS (
+  SELECT min(key), 1 FROM ${table} WHERE ${pending} AND key >= ?
   UNION ALL
-  SELECT (SELECT min(key) FROM ${table} WHERE ${pending} AND key > keys.key) FROM keys WHERE key IS NOT NULL
-), heads (key) AS (
-  SELECT event.key FROM keys
-  JOIN ${table} AS event ON event.seq = (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending')
-  WHERE ${free} ORDER BY event.due_at, event.seq LIMIT :limit
+  SELECT (SELECT min(key) FROM ${table} WHERE ${pending} AND key > keys.key), place + 1 FROM keys WHERE key IS NOT NULL AND place < ${KEYS_WALKED}
 )
-SELECT ${row}, ${free} AS held FROM (SELECT * FROM (
-  SELECT event.*, row_number() OVER (PARTITION BY event.key ORDER BY event.seq) AS place FROM heads
-  JOIN ${table} AS event ON event.seq IN (SELECT seq FROM ${table} AS e WHERE e.key = heads.key AND e.state = 'pending' ORDER BY seq LIMIT :limit)
-) ORDER BY place, due_at, seq LIMIT :limit) ORDER BY seq`,
+SELECT key, (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending') AS seq FROM keys WHERE key IS NOT NULL`,
+    /** The next unfinished event of a key. */
+    next: `SELECT seq, ${row}, ${free} AS held, ${due} AS is_due FROM ${table} WHERE key = :key AND ${pending} AND seq > :floor ORDER BY seq LIMIT 1`,
     claim: `UPDATE ${table} SET claimed_by = :claim, claimed_until = ${NOW} + :hold WHERE id IN (SELECT value FROM json_each(:ids))`,
     store: `
 UPDATE ${table} SET
@@ -62,7 +62,7 @@ UPDATE ${table} SET
   attempts = :attempts,
   last_error = coalesce(:error, last_error),
   due_at = ${NOW} + :delay,
-  ended_at = CASE WHEN :state = 'pending' THEN NULL ELSE ${NOW} END
+  ended_at = ${NOW}
 WHERE id = :id AND claimed_by = :claim`,
     release: `UPDATE ${table} SET claimed_by = NULL, claimed_until = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND claimed_by = :claim`,
 
@@ -76,7 +76,7 @@ SELECT count(*) AS pending,
   coalesce(${NOW} - min(created_at), 0) AS oldest
 FROM ${table} WHERE ${pending}`,
     listParked: `SELECT ${row}, last_error, ended_at FROM ${table} WHERE state = 'parked' ORDER BY ended_at, seq LIMIT ?`,
-    retryParked: `UPDATE ${table} SET state = 'pending', attempts = 0, due_at = ${NOW}, ended_at = NULL WHERE id = ? AND state = 'parked'`,
+    retryParked: `UPDATE ${table} SET state = 'pending', attempts = 0, due_at = ${NOW}, ended_at = ${NOW} WHERE id = ? AND state = 'parked' RETURNING key`,
     removeParked: `DELETE FROM ${table} WHERE id = ? AND state = 'parked'`
   }
 }

@@ -1,23 +1,30 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ParkedEvent, SqliteTransaction } from '../../types/outbox.ts'
-import { describe, InvalidOptionsError, kindOf } from '../errors.ts'
+import type { ParkedEvent } from '../../types/outbox.ts'
 import { isBusy } from '../node-sqlite.ts'
 import { uuid } from '../uuid.ts'
-import { createTable, statements } from './sqlite-sql.ts'
-import { eventOf, parkedEventOf, withoutGaps, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
+import { systemClock } from '../clock.ts'
+import { KnownKeys, type Turn } from './known-keys.ts'
+import { createTable, EVENTS_AHEAD, KEYS_WALKED, statements } from './sqlite-sql.ts'
+import { parkedEventOf, readEvents, storedBatch, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { checkSqliteTransaction } from './transaction.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
 const BUSY_TIMEOUT = 20
 /** Milliseconds between tries for a lock, and all of them together. */
 const BUSY_PAUSE = 20
 const PATIENCE = 5000
+/** Milliseconds by which a claim may seem to be made in the future. */
+const FUTURE = 1000
+/** Characters of payload in one batch; a larger one comes alone. */
+const BATCH_SIZE = 16 * 1024 * 1024
 
 /** Holds what it hands out by leases, since SQLite has no row locks. */
 export class SqliteStore implements OpenStore {
   readonly #db: DatabaseSync
   readonly #table: string
   readonly #sql
+  readonly #keys = new KnownKeys(systemClock)
 
   constructor (db: DatabaseSync, table: string) {
     this.#db = db
@@ -32,27 +39,82 @@ export class SqliteStore implements OpenStore {
   }
 
   add (tx: unknown, create: () => NewEvent): string {
-    checkTransaction(tx)
+    checkSqliteTransaction(tx)
     const { id, key, type, payload } = create()
     tx.prepare(this.#sql.add).run(id, key, type, payload)
     return id
   }
 
-  async batch ({ limit, hold }: { limit: number, hold: number }, work: Work): Promise<readonly EventResult[]> {
-    const claim = uuid()
+  async batch ({ limit, hold, signal }: BatchOptions, work: Work): Promise<readonly EventResult[]> {
+    const now = Date.now()
+    const claim = claimAt(now)
     // Read before the lease begins, and by the same clock: it cannot seem to last longer than it does.
-    const until = Date.now() + hold
-    const events = await this.#write(() => this.#claim(claim, limit, hold))
-    if (events.length === 0) return []
-    const results = await work(events, { get isLost () { return Date.now() >= until } })
-    return this.#write(() => this.#settle(claim, events.map(({ id }) => id), results), until - Date.now())
+    const until = now + hold
+    const taken = await this.#write(() => this.#claim(claim, limit, hold, claimAt(now + FUTURE)), PATIENCE, signal)
+    if (taken.length === 0) return []
+    const { events, damaged } = readEvents(taken)
+    const results = await work(events, { damaged, get isLost () { return Date.now() >= until } })
+    const stored = await this.#write(() => this.#settle(claim, events.map(({ id }) => id), results), until - Date.now())
+    storedBatch(this.#keys, taken, stored)
+    return stored
   }
 
-  #claim (claim: string, limit: number, hold: number) {
-    const rows = this.#db.prepare(this.#sql.next).all({ limit }) as any[] // The columns that the statement selects.
-    const events = withoutGaps(rows.map((row) => ({ event: eventOf(row), isHeld: row.held === 1 })))
-    if (events.length > 0) this.#db.prepare(this.#sql.claim).run({ claim, hold: Math.ceil(hold), ids: JSON.stringify(events.map(({ id }) => id)) })
-    return events
+  #claim (claim: string, limit: number, hold: number, future: string): Taken[] {
+    const taken = this.#take(limit, future)
+    if (taken.length > 0) this.#db.prepare(this.#sql.claim).run({ claim, hold: Math.ceil(hold), ids: JSON.stringify(taken.map(({ id }) => id)) })
+    return taken
+  }
+
+  #take (limit: number, future: string): Taken[] {
+    for (const step of this.#keys.steps(limit)) {
+      if (step.type === 'look') {
+        this.#look(step.walks)
+        continue
+      }
+      const taken = this.#takeOf(step.turns, limit, future)
+      if (taken.length > 0) return taken
+    }
+    return []
+  }
+
+  #look (walks: boolean): void {
+    const began = systemClock.monotonic()
+    const keys = this.#keys
+    const ahead = this.#db.prepare(this.#sql.ahead).all(keys.seenTo) as any[] // The columns that the statement selects.
+    const walked = walks ? this.#db.prepare(this.#sql.walk).all(keys.walkFrom) as any[] : []
+    keys.saw({
+      ahead,
+      seenTo: ahead.at(-1)?.seq ?? keys.seenTo,
+      isAll: ahead.length < EVENTS_AHEAD,
+      walked,
+      walkFrom: walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`
+    }, walks, systemClock.monotonic() - began)
+  }
+
+  /** The first event of each key, then the second of each, and so on, until there are enough. */
+  #takeOf (turns: readonly Turn[], limit: number, future: string): Taken[] {
+    const next = this.#db.prepare(this.#sql.next)
+    const taken: Taken[] = []
+    let size = 0
+    let round = turns.map(({ key, floor }) => ({ key, seq: floor, isFirst: true }))
+    while (round.length > 0) {
+      const following: typeof round = []
+      for (const { key, seq, isFirst } of round) {
+        if (taken.length === limit || size >= BATCH_SIZE) return inOrder(taken)
+        const row = next.get({ key, floor: seq, future }) as any // The columns that the statement selects.
+        if (row !== undefined && row.held === 1) {
+          taken.push(row)
+          size += row.payload.length
+          following.push({ key, seq: row.seq, isFirst: false })
+        } else if (isFirst) {
+          // One that another process has comes to the end of the row; one that waits is found again once it is due.
+          if (row?.is_due === 1) this.#keys.served(key, 0, 0)
+          else this.#keys.forget(key)
+        }
+      }
+      round = following
+    }
+    return inOrder(taken)
   }
 
   /** Those whose lease was lost are left to whoever has it now. */
@@ -86,7 +148,9 @@ export class SqliteStore implements OpenStore {
   }
 
   async retryParked (id: string): Promise<boolean> {
-    return await this.#change(this.#sql.retryParked, id) === 1
+    const row = await this.#patiently(() => this.#db.prepare(this.#sql.retryParked).get(id)) as { readonly key: string } | undefined
+    if (row !== undefined) this.#keys.add(row.key)
+    return row !== undefined
   }
 
   async removeParked (id: string): Promise<boolean> {
@@ -101,7 +165,7 @@ export class SqliteStore implements OpenStore {
     return this.#patiently(() => Number(this.#db.prepare(sql).run(...values).changes))
   }
 
-  #write<T> (use: () => T, patience?: number): Promise<T> {
+  #write<T> (use: () => T, patience?: number, signal?: AbortSignal): Promise<T> {
     return this.#patiently(() => {
       try {
         this.#db.exec('BEGIN IMMEDIATE')
@@ -112,7 +176,7 @@ export class SqliteStore implements OpenStore {
         this.#rollback()
         throw error
       }
-    }, patience)
+    }, patience, signal)
   }
 
   #rollback (): void {
@@ -124,22 +188,24 @@ export class SqliteStore implements OpenStore {
   }
 
   /** Tries again while somebody else has the lock, giving way to them in between. */
-  async #patiently<T> (use: () => T, patience = PATIENCE): Promise<T> {
-    const end = performance.now() + patience
+  async #patiently<T> (use: () => T, patience = PATIENCE, signal?: AbortSignal): Promise<T> {
+    const end = systemClock.monotonic() + patience
     for (;;) {
       try {
         return use()
       } catch (error) {
-        if (!isBusy(error) || performance.now() >= end) throw error
+        if (!isBusy(error) || systemClock.monotonic() >= end || signal?.aborted === true) throw error
         await sleep(BUSY_PAUSE)
       }
     }
   }
 }
 
-function checkTransaction (tx: unknown): asserts tx is SqliteTransaction {
-  if (typeof tx !== 'object' || tx === null) throw new InvalidOptionsError(`call of outbox.add: it takes the DatabaseSync with the transaction, got ${describe(tx)}`)
-  const { prepare, isTransaction } = tx as Partial<SqliteTransaction>
-  if (typeof prepare !== 'function') throw new InvalidOptionsError(`call of outbox.add: it takes the DatabaseSync with the transaction, got ${kindOf(tx)} without 'prepare'`)
-  if (isTransaction === false) throw new InvalidOptionsError('call of outbox.add: the DatabaseSync has no transaction open; BEGIN one for the business data and the event')
+/** Claims are compared by their time. */
+function claimAt (time: number): string {
+  return `${time.toString(16).padStart(12, '0')} ${uuid()}`
+}
+
+function inOrder (taken: Taken[]): Taken[] {
+  return taken.sort((a, b) => Number(a.seq) - Number(b.seq))
 }

@@ -1,4 +1,6 @@
 import type { OutboxEvent, ParkedEvent } from '../../types/outbox.ts'
+import { decodePayload } from '../envelope.ts'
+import type { KnownKeys } from './known-keys.ts'
 
 export interface NewEvent {
   readonly id: string
@@ -19,7 +21,21 @@ export type EventResult = {
 )
 
 /** Works through a batch. An event without a result stays as it was. Never rejects. */
-export type Work = (events: readonly OutboxEvent[], batch: { readonly isLost: boolean }) => Promise<readonly EventResult[]>
+export type Work = (events: readonly OutboxEvent[], batch: Batch) => Promise<readonly EventResult[]>
+
+export interface Batch {
+  readonly isLost: boolean
+  /** Events whose payload cannot be read, and why, by their ids. */
+  readonly damaged: ReadonlyMap<string, Error>
+}
+
+export interface BatchOptions {
+  readonly limit: number
+  /** Milliseconds. */
+  readonly hold: number
+  /** Ends the search for events when it aborts, and the wait for a database that does not answer. */
+  readonly signal?: AbortSignal
+}
 
 export interface OutboxStats {
   readonly pending: number
@@ -43,10 +59,10 @@ export interface OpenStore {
   /**
    * Hands out up to `limit` pending events, in the order of `add`, and stores the results. Of each key there is the first
    * unfinished event, if it is due, and what follows it without a gap; no other process is handed those at the same time, for
-   * `hold` milliseconds at the most. Keys take turns, the one whose first event has been due for longest comes first: neither
-   * a key that fails again and again nor one with a long backlog keeps the others waiting. Resolves to the results that were stored.
+   * `hold` milliseconds at the most. Keys take turns: neither a key that fails again and again nor one with a long backlog keeps
+   * the others waiting. A time in the future that a clock gave which was ahead is not waited for. Resolves to the results that were stored.
    */
-  batch (options: { readonly limit: number, readonly hold: number }, work: Work): Promise<readonly EventResult[]>
+  batch (options: BatchOptions, work: Work): Promise<readonly EventResult[]>
   /** Deletes up to `limit` events published more than `age` milliseconds ago; resolves to their number. */
   prune (age: number, limit: number): Promise<number>
   stats (): Promise<OutboxStats>
@@ -59,25 +75,9 @@ export interface OpenStore {
   close (): void
 }
 
-export interface Candidate {
-  readonly event: OutboxEvent
-  /** Due, and this process holds it. */
-  readonly isHeld: boolean
-}
-
-/** Of each key the held events up to the first one that is not: what comes after a gap has to wait. */
-export function withoutGaps (candidates: readonly Candidate[]): OutboxEvent[] {
-  const gaps = new Set<string>()
-  const events: OutboxEvent[] = []
-  for (const { event, isHeld } of candidates) {
-    if (!isHeld) gaps.add(event.key)
-    else if (!gaps.has(event.key)) events.push(event)
-  }
-  return events
-}
-
 /** A row as both databases give it. */
 export interface EventRow {
+  readonly seq: number | string
   readonly id: string
   readonly type: string
   readonly key: string
@@ -86,15 +86,70 @@ export interface EventRow {
   readonly attempts: number
 }
 
-/** An event for its next attempt. */
-export function eventOf (row: EventRow): OutboxEvent {
-  return { ...headOf(row), attempt: row.attempts + 1 }
+/** An event that is handed out, in its order. */
+export type Taken = EventRow & {
+  /** Due, and this process holds it. */
+  readonly held: boolean
 }
 
+/** Of each key the held events up to the first one that is not: what comes after a gap has to wait. */
+export function withoutGaps (candidates: readonly Taken[]): Taken[] {
+  const gaps = new Set<string>()
+  return candidates.filter(({ key, held }) => {
+    if (!held) gaps.add(key)
+    return !gaps.has(key)
+  })
+}
+
+/** Events for their next attempt. */
+export function readEvents (rows: readonly EventRow[]): { readonly events: OutboxEvent[], readonly damaged: Map<string, Error> } {
+  const damaged = new Map<string, Error>()
+  const events = rows.map((row) => {
+    let payload: unknown
+    try {
+      payload = payloadOf(row)
+    } catch (error) {
+      damaged.set(row.id, error as Error)
+    }
+    return { ...headOf(row), payload, attempt: row.attempts + 1 }
+  })
+  return { events, damaged }
+}
+
+/** Remembers whose turn it was, and how far each key has come. One of which no event was begun keeps its place. */
+export function storedBatch (keys: KnownKeys, taken: readonly Taken[], results: readonly EventResult[]): void {
+  const states = new Map(results.map(({ event, state }) => [event.id, state]))
+  const progress = new Map<string, { seq: number, count: number, isOpen: boolean }>()
+  for (const { id, key, seq } of taken) {
+    const state = states.get(id)
+    let one = progress.get(key)
+    if (one === undefined) {
+      if (state === undefined) continue
+      progress.set(key, one = { seq: 0, count: 0, isOpen: true })
+    }
+    one.isOpen &&= state === 'published' || state === 'parked'
+    if (!one.isOpen) continue
+    one.seq = Number(seq)
+    one.count++
+  }
+  for (const [key, { seq, count }] of progress) keys.served(key, seq, count)
+}
+
+/** One whose payload cannot be read is shown with the text. */
 export function parkedEventOf (row: EventRow & { readonly last_error: string, readonly ended_at: number | string }): ParkedEvent {
-  return { ...headOf(row), attempts: row.attempts, lastError: row.last_error, parkedAt: Number(row.ended_at) }
+  let payload: unknown = row.payload
+  try {
+    payload = payloadOf(row)
+  } catch {
+    // The last error says so.
+  }
+  return { ...headOf(row), payload, attempts: row.attempts, lastError: row.last_error, parkedAt: Number(row.ended_at) }
 }
 
-function headOf ({ id, type, key, payload, created_at: createdAt }: EventRow) {
-  return { id, type, key, payload: JSON.parse(payload) as unknown, createdAt: Number(createdAt) }
+function payloadOf ({ type, payload }: EventRow): unknown {
+  return decodePayload(`event '${type}'`, payload)
+}
+
+function headOf ({ id, type, key, created_at: createdAt }: EventRow) {
+  return { id, type, key, createdAt: Number(createdAt) }
 }

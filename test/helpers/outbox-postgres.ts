@@ -29,6 +29,13 @@ export async function postgresDatabase (t: Test, options: Partial<PostgresStoreO
       }
     },
     rows: async () => (await pool.query(`SELECT * FROM ${schema}."${options.table ?? 'outbox_events'}" ORDER BY seq`)).rows,
+    async shiftTimes (milliseconds) {
+      await pool.query(`UPDATE ${schema}.outbox_events SET ${['created_at', 'due_at', 'ended_at'].map((time) => `${time} = ${time} + interval '${milliseconds} milliseconds'`).join(', ')}`)
+    },
+    async damage (id) {
+      await pool.query(`ALTER TABLE ${schema}.outbox_events ALTER COLUMN payload TYPE text`)
+      await pool.query(`UPDATE ${schema}.outbox_events SET payload = 'no JSON' WHERE id = $1`, [id])
+    },
     businessRows: async () => (await pool.query(`SELECT FROM ${schema}.business`)).rowCount!
   }
 }

@@ -52,6 +52,13 @@ export async function sqliteDatabase (t: Test, options: Partial<SqliteStoreOptio
       }
     },
     rows: async () => db.prepare(`SELECT * FROM "${options.table ?? 'outbox_events'}" ORDER BY seq`).all() as unknown as Row[],
+    async shiftTimes (milliseconds) {
+      db.exec(`UPDATE outbox_events SET ${['created_at', 'due_at', 'ended_at', 'claimed_until'].map((time) => `${time} = ${time} + ${milliseconds}`).join(', ')}`)
+    },
+    async damage (id) {
+      db.exec('PRAGMA ignore_check_constraints = ON')
+      db.prepare("UPDATE outbox_events SET payload = 'no JSON' WHERE id = ?").run(id)
+    },
     businessRows: async () => db.prepare('SELECT * FROM business').all().length
   }
 }

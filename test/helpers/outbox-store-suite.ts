@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import type { OutboxEvent } from '../../lib/outbox/index.ts'
 import type { EventResult, OpenStore, OutboxStore } from '../../lib/outbox/store.ts'
@@ -14,6 +15,10 @@ export interface Database {
   transaction<T> (use: (tx: any, insertBusinessRow: () => unknown) => T | Promise<T>): Promise<T> // A client or a DatabaseSync.
   rows (): Promise<Row[]>
   businessRows (): Promise<number>
+  /** Moves all times of events by so many milliseconds, as if they had been given by a clock that was ahead. */
+  shiftTimes (milliseconds: number): Promise<void>
+  /** Makes the payload of an event one that is not JSON. */
+  damage (id: string): Promise<void>
 }
 
 export interface Row {
@@ -266,6 +271,85 @@ export function storeSuite (t: Test, { name, create }: Engine): void {
     })
     t.same(counts, { pending: 1, parked: 1 })
     t.ok(oldestSeconds < 60)
+  })
+
+  test('a key with a long backlog keeps another one waiting for one batch at the most', async (t, database, store) => {
+    await add(database, store, ...Array<string>(3000).fill('long'))
+    const [first] = await add(database, store, 'short')
+    await store.batch({ limit: 10, hold: HOLD }, async (events) => {
+      t.ok(events.some(({ id }) => id === first))
+      return events.map(published)
+    })
+    const [second] = await add(database, store, 'another')
+    let batches = 0
+    await until(async () => {
+      batches++
+      let isFound = false
+      await store.batch({ limit: 10, hold: HOLD }, async (events) => {
+        isFound = events.some(({ id }) => id === second)
+        return events.map(published)
+      })
+      return isFound
+    })
+    t.ok(batches < 50, `found in batch ${batches}`)
+  })
+
+  test('a long backlog behind an event that failed keeps no other key waiting', async (t, database, store) => {
+    const [head] = await add(database, store, ...Array<string>(3000).fill('failing'))
+    await store.batch({ limit: 10, hold: HOLD }, async (events) => events.slice(0, 1).map((event) => failed(event, 60_000)))
+    t.equal((await database.rows()).find(({ id }) => id === head)!.attempts, 1)
+    const [other] = await add(database, store, 'other')
+    t.same(await look(store, 10), [other])
+  })
+
+  test('times that a clock gave which was an hour ahead are not waited for', async (t, database, store) => {
+    const [failing, fresh] = await add(database, store, 'failing', 'fresh')
+    await settle(store, (event) => event.id === failing ? failed(event, 60_000) : undefined)
+    t.same(await look(store), [fresh])
+    await database.shiftTimes(3_600_000)
+    t.same(await look(store), [failing, fresh])
+    await settle(store, (event) => event.id === failing ? failed(event, 60_000) : undefined)
+    t.same(await look(store), [fresh], 'a time of now is trusted')
+    await settle(store, parked)
+    await store.retryParked(fresh!)
+    await database.shiftTimes(3_600_000)
+    t.ok((await look(store)).includes(fresh!), 'nor is that of a retry by hand')
+  })
+
+  test('a __proto__ key of a payload is left out, and a payload that cannot be read is told of', async (t, database, store) => {
+    await database.transaction(async (tx) => store.add(tx, () => ({ id: uuid(), type: 'x', key: '', payload: '{"a":1,"__proto__":{"isAdmin":true}}' })))
+    await store.batch({ limit: 10, hold: HOLD }, async ([event], { damaged }) => {
+      t.same(Object.keys(event!.payload as object), ['a'])
+      t.equal(damaged.size, 0)
+      return []
+    })
+    const [id] = (await database.rows()).map((row) => row.id)
+    await database.damage(id!)
+    await store.batch({ limit: 10, hold: HOLD }, async ([event], { damaged }) => {
+      t.match(damaged.get(id!), { code: 'FST_JOBS_INVALID_PAYLOAD' })
+      return [parked(event!)]
+    })
+    t.match(await store.listParked(10), [{ id, payload: 'no JSON' }])
+  })
+
+  test('large payloads come in several batches', async (t, database, store) => {
+    const payload = JSON.stringify(randomBytes(3 * 1024 * 1024).toString('base64'))
+    await database.transaction(async (tx) => {
+      for (let n = 0; n < 6; n++) await store.add(tx, () => ({ id: uuid(), type: 'x', key: '', payload }))
+    })
+    let count = 0
+    await store.batch({ limit: 10, hold: HOLD }, async (events) => { count = events.length; return [] })
+    t.ok(count > 1 && count < 6, `${count} of 6`)
+  })
+
+  test('where there are more keys than one look sees, all of them come', async (t, database, store) => {
+    const ids = await add(database, store, ...Array.from({ length: 2500 }, (_, n) => `key ${n * 7919 % 2500}`))
+    const found = new Set<string>()
+    while (found.size < ids.length) {
+      const stored = await store.batch({ limit: 100, hold: HOLD }, async (events) => events.map(published))
+      for (const { event } of stored) found.add(event.id)
+    }
+    t.same(await look(store), [])
   })
 
   test('several processes can open an outbox that is not there yet, at once', async (t, database) => {

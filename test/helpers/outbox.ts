@@ -39,6 +39,7 @@ export class ScriptedStore implements OpenStore {
   readonly prunings: number[] = []
   readonly pruned: { age: number, limit: number }[] = []
   current: OutboxStats = { pending: 0, parked: 0, oldestSeconds: 0 }
+  readonly damaged = new Map<string, Error>()
   isLost = false
   isClosed = false
 
@@ -54,7 +55,7 @@ export class ScriptedStore implements OpenStore {
     this.holds.push(hold)
     const store = this
     const events = this.batches.shift() ?? []
-    const results = await work(events.slice(0, limit), { get isLost () { return store.isLost } })
+    const results = await work(events.slice(0, limit), { damaged: this.damaged, get isLost () { return store.isLost } })
     this.results.push(...results)
     return results
   }

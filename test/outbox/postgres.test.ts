@@ -2,11 +2,16 @@ import { EventEmitter } from 'node:events'
 import t, { type Test } from 'tap'
 import pg from 'pg'
 import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'
+import { PostgresConnection } from '../../lib/outbox/postgres-connection.ts'
 import { createTable, statements } from '../../lib/outbox/postgres-sql.ts'
+import { PostgresStore } from '../../lib/outbox/postgres-store.ts'
 import { uuid } from '../../lib/uuid.ts'
-import { deferred } from '../helpers/app.ts'
+import { deferred, turns } from '../helpers/app.ts'
+import { ManualClock } from '../helpers/clock.ts'
 import { until } from '../helpers/outbox.ts'
 import { postgresDatabase, type PostgresDatabase } from '../helpers/outbox-postgres.ts'
+import { postgresSchema } from '../helpers/postgres.ts'
+import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { add, published } from '../helpers/outbox-store-suite.ts'
 
 const HOLD = 60_000
@@ -103,13 +108,13 @@ async function lockHeadsWhile (t: Test, { pool, schema }: PostgresDatabase, mean
   t.teardown(() => [gatekeeper, client].forEach((one) => one.release(true)))
   const { rows: [{ pid }] } = await client.query('SELECT pg_backend_pid() AS pid')
   await gatekeeper.query('SELECT pg_advisory_lock($1)', [gate])
-  await client.query(sql.begin(HOLD))
-  const held = sql.lockHeads.replace('ORDER BY event.due_at', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY event.due_at`)
-  const locking = client.query(held, [[''], 10])
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+  const held = sql.take.replace('ORDER BY turn LIMIT $3 FOR', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY turn LIMIT $3 FOR`)
+  const locking = client.query(held, [[''], [0], 10])
   await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'", [pid])).rowCount === 1)
   await meanwhile()
   await gatekeeper.query('SELECT pg_advisory_unlock($1)', [gate])
-  return (await locking).rows.map(({ key }) => key)
+  return (await locking).rows.filter(({ id }) => id !== null).map(({ key }) => key)
 }
 
 test('a head that another relay finished after this one looked is checked again, and left alone', async (t, database) => {
@@ -135,7 +140,7 @@ test('in a database whose transactions are serializable by default, too', async 
 test('a head that nobody touched after this relay looked is its own', async (t, database) => {
   const store = await database.store.open()
   await add(database, store, '', '')
-  t.same(await lockHeadsWhile(t, database, async () => {}), [''])
+  t.same(await lockHeadsWhile(t, database, async () => {}), ['', ''])
 })
 
 test('a relay that sleeps for longer than its hold loses the batch, and tells it to stop', async (t, database) => {
@@ -166,13 +171,19 @@ test('a terminated connection loses the batch and nothing else', async (t, { poo
 
 t.test('a client that fails is given back as broken, and may go on failing', async (t) => {
   const released: unknown[] = []
+  let isBroken = false
   const client = Object.assign(new EventEmitter(), {
-    query: async (): Promise<never> => { throw new Error('connection reset') },
+    query: async () => {
+      if (isBroken) throw new Error('connection reset')
+      return { rows: [{ exists: true }], rowCount: 1 }
+    },
     release: (error: unknown) => { released.push(error) }
   })
   const store = await postgres({
     pool: { query: async () => ({ rows: [{ exists: true }], rowCount: 1 }), connect: async () => client }
   }).open()
+  released.length = 0
+  isBroken = true
   await t.rejects(store.batch({ limit: 10, hold: HOLD }, async () => []), { message: 'connection reset' })
   t.match(released, [{ message: 'connection reset' }])
   t.doesNotThrow(() => client.emit('error', new Error('and again')))
@@ -186,4 +197,115 @@ test('a large backlog of one key costs a batch no more than a small one', async 
   for (let round = 0; round < 5; round++) t.equal((await opened.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).length, 10)
   // Planned as a hash anti join, the same takes minutes.
   t.ok(performance.now() - began < 10_000)
+})
+
+t.test('a wait for the database has an end', async (t) => {
+  const server = await postgresSchema(t)
+  if (server === undefined) return
+  const { pool, schema, url } = server
+  const store = await postgres({ pool, schema }).open()
+  const transaction = async (): Promise<void> => {
+    const client = await pool.connect()
+    await store.add(client, () => ({ id: uuid(), type: 'x', key: '', payload: '{}' }))
+    client.release()
+  }
+  await transaction()
+  const { port } = new URL(url)
+
+  t.test('a pool whose clients are all taken does not hold up a close, and the client that comes late goes back', async (t) => {
+    const small = new pg.Pool({ connectionString: url, max: 1 })
+    t.teardown(() => small.end())
+    const taken = await small.connect()
+    const stopping = new AbortController()
+    const waiting = openedBeside(small, schema).batch({ limit: 10, hold: HOLD, signal: stopping.signal }, async () => [])
+    stopping.abort(new Error('the app stops'))
+    await t.rejects(waiting, { message: 'the app stops' })
+    taken.release()
+    await until(() => small.idleCount === 1)
+  })
+
+  t.test('a locked table does not hold up a close, and fails the batch where nobody closes', async (t) => {
+    const locker = await pool.connect()
+    await locker.query(`BEGIN; LOCK TABLE ${schema}.outbox_events IN ACCESS EXCLUSIVE MODE`)
+    t.teardown(() => locker.release(true))
+    const stopping = new AbortController()
+    const waiting = store.batch({ limit: 10, hold: HOLD, signal: stopping.signal }, async () => [])
+    await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [`%${schema}%`])).rowCount === 1)
+    stopping.abort(new Error('the app stops'))
+    await t.rejects(waiting, { message: 'the app stops' })
+    await t.rejects(store.batch({ limit: 10, hold: HOLD }, async () => []), { message: /lock timeout/ })
+  })
+
+  t.test('a connection that falls silent fails the batch: while it looks at once when the app stops, after its work within two seconds', async (t) => {
+    const proxy = await TcpProxy.to(t, Number(port || 5432))
+    const silent = new pg.Pool({ connectionString: Object.assign(new URL(url), { hostname: '127.0.0.1', port: String(proxy.port) }).href })
+    silent.on('error', () => {})
+    const stopping = new AbortController()
+    const behind = openedBeside(silent, schema)
+    t.same(await behind.batch({ limit: 10, hold: HOLD }, async () => []), [])
+    const storing = behind.batch({ limit: 10, hold: HOLD, signal: stopping.signal }, async (events) => {
+      proxy.swallow()
+      stopping.abort(new Error('the app stops'))
+      return events.map(published)
+    })
+    await t.rejects(storing, { code: 'FST_JOBS_TIMEOUT', message: /did not answer within 2000 ms/ })
+    const looking = behind.batch({ limit: 10, hold: HOLD, signal: stopping.signal }, async () => [])
+    await t.rejects(looking, { message: 'the app stops' })
+    proxy.pass()
+  })
+})
+
+function openedBeside (pool: pg.Pool, schema: string): PostgresStore {
+  return new PostgresStore(pool, { schema, table: 'outbox_events' })
+}
+
+test('a statement that is not answered fails after ten seconds', async (t, { pool, schema }) => {
+  const clock = new ManualClock()
+  const client = { on () {}, off () {}, query: () => new Promise<never>(() => {}), release (error?: Error) { released.push(error) } }
+  const released: unknown[] = []
+  const connection = new PostgresConnection({ query: pool.query, connect: async () => client }, clock)
+  const rejected = t.rejects(connection.transaction(async () => {}), { code: 'FST_JOBS_TIMEOUT', message: /10000 ms/ })
+  await turns()
+  await clock.advance(9999)
+  t.same(released, [])
+  await clock.advance(1)
+  await rejected
+  t.match(released, [{ code: 'FST_JOBS_TIMEOUT' }])
+  t.ok(schema)
+})
+
+test('a table of version 0.1.0 gets the index that it lacks; who may not create it is told the statement', async (t, { pool, schema, store, url }) => {
+  await store.open()
+  const indexes = async () => (await pool.query('SELECT indexname FROM pg_indexes WHERE schemaname = $1', [schema])).rows.map(({ indexname }) => indexname)
+  await pool.query(`DROP INDEX ${schema}.outbox_events_seq`)
+  await t.rejects(postgres({ pool, schema, createTable: false }).open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /CREATE INDEX IF NOT EXISTS "outbox_events_seq" ON .*\(seq\) WHERE state = 'pending'/ })
+  const role = `${schema}_reader`
+  await pool.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA ${schema} TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)
+  const restricted = new pg.Pool({ connectionString: url, options: `-c role=${role}` })
+  t.teardown(async () => {
+    await restricted.end()
+    await pool.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+  await t.rejects(postgres({ pool: restricted, schema }).open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /owner with "CREATE INDEX/, cause: { code: '42501' } })
+  await postgres({ pool, schema }).open()
+  t.ok((await indexes()).includes('outbox_events_seq'))
+  await pool.query(`DROP INDEX ${schema}.outbox_events_seq; CREATE INDEX mine ON ${schema}.outbox_events (seq) WHERE state = 'pending'`)
+  await t.resolves(postgres({ pool, schema, createTable: false }).open(), 'an index of another name will do')
+})
+
+test('while an old snapshot is held, and a walk over what is finished takes long, a fresh event is found and those of one key go on', async (t, { pool, schema, store, ...database }) => {
+  const snapshot = await pool.connect()
+  t.teardown(() => snapshot.release(true))
+  await snapshot.query(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM ${schema}.business`)
+  const opened = await store.open()
+  await pool.query(`INSERT INTO ${schema}.outbox_events (id, key, type, payload) SELECT md5(i::text)::uuid, '', 'x', '{}' FROM generate_series(1, 3000) AS i`)
+  let count = 0
+  while (count < 3000) count += (await opened.batch({ limit: 500, hold: HOLD }, async (events) => events.map(published))).length
+  const ids = await add(database as PostgresDatabase, opened, '', 'other')
+  const found: string[] = []
+  await until(async () => {
+    await opened.batch({ limit: 500, hold: HOLD }, async (events) => { found.push(...events.map(({ id }) => id)); return events.map(published) })
+    return found.length === 2
+  })
+  t.same(found, ids)
 })

@@ -269,11 +269,11 @@ t.test('a backoff of the user’s has the last word, within reason', async (t) =
   t.match(lines.find(({ level }) => level === 50), { eventId: 'c', err: { message: /backoff must return/ } })
 })
 
-t.test('published events are pruned at the first pass and then once a minute, a thousand at a time', async (t) => {
+t.test('published events are pruned at the first pass and then once a minute, in small steps', async (t) => {
   const { store, clock, pass, stopping } = setup(() => {}, { retention: 5000 })
-  store.prunings.push(1000, 1000, 3)
+  store.prunings.push(250, 250, 3)
   await pass()
-  t.same(store.pruned, Array(3).fill({ age: 5000, limit: 1000 }))
+  t.same(store.pruned, Array(3).fill({ age: 5000, limit: 250 }))
   await clock.advance(59_999)
   await pass()
   t.equal(store.pruned.length, 3)
@@ -281,7 +281,7 @@ t.test('published events are pruned at the first pass and then once a minute, a 
   await pass()
   t.equal(store.pruned.length, 4)
   await clock.advance(60_000)
-  store.prunings.push(1000, 1000)
+  store.prunings.push(250, 250)
   const prune = store.prune.bind(store)
   store.prune = (age, limit) => {
     stopping.abort()
@@ -298,6 +298,40 @@ t.test('an outbox that is never empty is pruned too', async (t) => {
   t.equal(store.pruned.length, 2)
 })
 
+t.test('between two batches there is one step of pruning, however much is to prune', async (t) => {
+  const { store, pass } = setup(() => {})
+  const order: string[] = []
+  const { batch, prune } = store
+  store.batch = (...args) => { order.push('batch'); return batch.apply(store, args) }
+  store.prune = (...args) => { order.push('prune'); return prune.apply(store, args) }
+  store.batches.push([event('a')], [event('b')])
+  store.prunings.push(250, 250, 250, 250, 7)
+  await pass()
+  t.same(order, ['batch', 'prune', 'batch', 'prune', 'batch', 'prune', 'prune', 'prune'])
+})
+
+t.test('where nothing is to publish a pass prunes for a tenth of a second, and the next one goes on', async (t) => {
+  const { store, clock, pass } = setup(() => {})
+  const prune = store.prune.bind(store)
+  store.prune = async (age, limit) => {
+    await clock.advance(30)
+    return prune(age, limit)
+  }
+  store.prunings.push(...Array(20).fill(250) as number[])
+  await pass()
+  t.equal(store.pruned.length, 5)
+  await pass()
+  t.equal(store.pruned.length, 10)
+})
+
+t.test('an event whose payload cannot be read is parked at once, and those after it go on', async (t) => {
+  const { store, pass } = setup(() => {})
+  store.damaged.set('a', Object.assign(new Error('not JSON'), { code: 'FST_JOBS_INVALID_PAYLOAD' }))
+  store.batches.push([event('a'), event('b')])
+  await pass()
+  t.same(states(store), ['a parked', 'b published'])
+})
+
 t.test('a long backlog leaves the process time for everything else', async (t) => {
   const { store, pass } = setup(() => {})
   for (let batch = 0; batch < 50; batch++) store.batches.push([event(String(batch))])
@@ -306,7 +340,7 @@ t.test('a long backlog leaves the process time for everything else', async (t) =
 
 t.test('a long pruning leaves it that, too', async (t) => {
   const { store, pass } = setup(() => {})
-  for (let pruning = 0; pruning < 50; pruning++) store.prunings.push(1000)
+  for (let pruning = 0; pruning < 50; pruning++) store.prunings.push(250)
   t.ok(await turnsDuring(pass) >= 50)
 })
 

@@ -1,0 +1,132 @@
+import type { Clock } from '../../types/backend.ts'
+
+/** Keys that are remembered, at the most. */
+const MAX_KEYS = 100_000
+/** The share of a relay's time that looking for keys may take, and the milliseconds of it that can be saved up. */
+const SHARE = 0.1
+const SAVINGS = 100
+/** Milliseconds of a walk that are not worth saving. */
+const CHEAP = 50
+/** Finished events of a key from which on the search for its next one begins behind them. */
+const WORTH_A_FLOOR = 1000
+
+export interface Turn {
+  readonly key: string
+  /** Events up to this `seq` need not be looked at. */
+  readonly floor: number
+}
+
+/** What a store is to do next: look for keys, or take events of those whose turn it is. */
+export type Step =
+  | { readonly type: 'look', readonly walks: boolean }
+  | { readonly type: 'take', readonly turns: readonly Turn[] }
+
+/** What a look found. */
+export interface Sight {
+  /** The keys of the next events by `seq`, with the first event of each, and up to where they were read; `isAll`: there is nothing behind them. */
+  readonly ahead: readonly { readonly key: string, readonly seq: number }[]
+  readonly seenTo: number
+  readonly isAll: boolean
+  /** The next keys in their order whose first event is due, with that event. `walkFrom`: where the walk goes on; '' when it has come to the end. */
+  readonly walked: readonly { readonly key: string, readonly seq: number }[]
+  readonly walkFrom: string
+}
+
+interface Known {
+  /** The `seq` up to which its events are finished, as far as is known. */
+  floor: number
+  /** Events that were finished since the key is known. */
+  finished: number
+}
+
+/**
+ * The keys that have pending events, in the order of their turns: what a relay remembers from batch to batch, so that a batch
+ * costs the same whatever waits in the table. It is a memory and not the truth: the store asks the table about every key whose
+ * turn it is, and looks for more keys, onwards by `seq` and round and round from key to key, for a share of the time.
+ */
+export class KnownKeys {
+  seenTo = 0
+  walkFrom = ''
+  readonly #clock: Clock
+  readonly #turns = new Map<string, Known>()
+  #savings = SAVINGS
+  #savedAt: number
+  /** Milliseconds that the last walk took, and the one before. */
+  #costs: readonly [number, number] = [0, 0]
+  #goesOn = false
+
+  constructor (clock: Clock) {
+    this.#clock = clock
+    this.#savedAt = clock.monotonic()
+  }
+
+  /** What to do until there are events for a batch. */
+  * steps (limit: number): Generator<Step> {
+    let looks = this.#turns.size === 0 || this.#hasTime()
+    for (let count = 0; ; count++) {
+      if (looks) yield { type: 'look', walks: this.#hasTime() || (count < 2 && !this.#isDear) }
+      for (let rest = this.#turns.size; rest > 0; rest -= limit) yield { type: 'take', turns: this.#next(limit) }
+      if (looks && !this.#goesOn) return
+      looks = true
+    }
+  }
+
+  saw ({ ahead, seenTo, isAll, walked, walkFrom }: Sight, walks: boolean, milliseconds: number): void {
+    this.#savings -= milliseconds
+    this.seenTo = seenTo
+    for (const { key, seq } of ahead) this.#turns.get(key) ?? this.#add(key, this.#isDear ? { floor: seq - 1, finished: WORTH_A_FLOOR } : undefined)
+    if (walks) {
+      this.#costs = [milliseconds, this.#costs[0]]
+      this.walkFrom = walkFrom
+      for (const { key, seq } of walked) {
+        const known = this.#turns.get(key)
+        if (known === undefined) this.#add(key)
+        else known.floor = Math.min(known.floor, seq - 1)
+      }
+    }
+    this.#goesOn = !isAll || (walks && walkFrom !== '' && this.#hasTime())
+  }
+
+  /** An event of that key may have come at any place. */
+  add (key: string): void {
+    this.#turns.delete(key)
+    this.#add(key)
+  }
+
+  /** It has had its turn, in which `count` events up to `seq` were finished. Where there are too many keys, it has to be found again. */
+  served (key: string, seq: number, count: number): void {
+    const known = this.#turns.get(key)
+    if (known === undefined) return
+    this.#turns.delete(key)
+    this.#add(key, { floor: Math.max(known.floor, seq), finished: known.finished + count })
+  }
+
+  forget (key: string): void {
+    this.#turns.delete(key)
+  }
+
+  #next (limit: number): Turn[] {
+    const turns: Turn[] = []
+    for (const [key, { floor, finished }] of this.#turns) {
+      if (turns.length === limit) break
+      turns.push({ key, floor: finished < WORTH_A_FLOOR ? 0 : floor })
+    }
+    return turns
+  }
+
+  #add (key: string, known: Known = { floor: 0, finished: 0 }): void {
+    if (this.#turns.size < MAX_KEYS) this.#turns.set(key, known)
+  }
+
+  /** Where finished events cannot be cleared away, because of an old snapshot, a walk goes over all of them. */
+  get #isDear (): boolean {
+    return Math.min(...this.#costs) > CHEAP
+  }
+
+  #hasTime (): boolean {
+    const now = this.#clock.monotonic()
+    this.#savings = Math.min(this.#savings + (now - this.#savedAt) * SHARE, SAVINGS)
+    this.#savedAt = now
+    return this.#savings > 0
+  }
+}
