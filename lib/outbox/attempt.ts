@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../types/backend.ts'
 import type { OutboxEvent } from '../../types/outbox.ts'
-import { OutboxTimeoutError } from '../errors.ts'
+import { isCausedByPayload, OutboxTimeoutError } from '../errors.ts'
 import { serializeError, toError } from '../serialize-error.ts'
 import { logError } from '../log-error.ts'
 import { outcomeOf } from '../retry-policy.ts'
@@ -65,7 +65,7 @@ export class Attempts {
     const outcome = outcomeOf(thrown, error, {
       attempt: event.attempt,
       attempts,
-      retryable: undefined,
+      retryable: () => !isCausedByPayload(thrown),
       backoff,
       // The database has the clock: what comes out is a delay.
       now: 0,

@@ -100,6 +100,19 @@ t.test('a NonRetryableError, also as a cause, parks at the first attempt', async
   t.same(states(store), ['a parked', 'b parked'])
 })
 
+t.test('an error of the payload’s, also as a cause, parks at the first attempt; one that may pass does not', async (t) => {
+  const errors: Record<string, Error> = {
+    large: Object.assign(new Error('too large'), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' }),
+    invalid: Object.assign(new Error('invalid'), { code: 'FST_JOBS_INVALID_PAYLOAD' }),
+    wrapped: new Error('wrapped', { cause: Object.assign(new Error('too large'), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' }) }),
+    unknown: Object.assign(new Error('not here'), { code: 'FST_JOBS_UNKNOWN_JOB' })
+  }
+  const { store, pass } = setup(async ({ id }) => Promise.reject(errors[id]))
+  store.batches.push(Object.keys(errors).map((id) => event(id)))
+  await pass()
+  t.same(states(store), ['large parked', 'invalid parked', 'wrapped parked', 'unknown failed'])
+})
+
 t.test('an onParked that fails, at once or later, is logged', async (t) => {
   for (const onParked of [() => { throw new Error('pager is down') }, async () => { throw new Error('pager is down') }]) {
     const { store, pass, lines } = setup(() => { throw new NonRetryableError('never') }, { onParked })
