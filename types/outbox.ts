@@ -23,7 +23,7 @@ export interface OutboxEvent {
 export interface ParkedEvent extends Omit<OutboxEvent, 'attempt'> {
   /** Attempts that failed. */
   readonly attempts: number
-  /** The last one's message. */
+  /** The last one's message, followed by those of its causes: up to 8 KiB. */
   readonly lastError: string
   /** Milliseconds since the epoch. */
   readonly parkedAt: number
@@ -37,7 +37,7 @@ export interface PublishContext {
 }
 
 /**
- * Hands one event on; it is published once this returned or resolved, and not if it threw. It may see an event again,
+ * Hands one event on; it is published once this returned or resolved, and not if it threw. There is no callback. It may see an event again,
  * with the same id. Thrown errors with code FST_JOBS_STOPPING, FST_JOBS_QUEUE_FULL or FST_JOBS_BACKEND_UNAVAILABLE count
  * as backpressure: no attempt is used up. A `NonRetryableError`, FST_JOBS_PAYLOAD_TOO_LARGE or FST_JOBS_INVALID_PAYLOAD, itself
  * or as a cause, parks the event at once.

@@ -37,6 +37,8 @@ t.test('wrong options are named', async (t) => {
     [{ store, publish, retention: -1 }, /option 'retention'/],
     [{ store, publish, maxPayloadBytes: 0 }, /option 'maxPayloadBytes'/],
     [{ store, publish, onParked: 1 }, /option 'onParked' must be a function, got 1/],
+    [{ store, publish: (_event: unknown, _context: unknown, _done: unknown) => {} }, /option 'publish' takes 3 parameters and gets 2: there is no callback/],
+    [{ store, publish, onParked: (_event: unknown, _error: unknown, _done: unknown) => {} }, /option 'onParked' takes 3 parameters and gets 2: there is no callback/],
     [{ store, publish, interval: 5 }, /unknown option 'interval'/]
   ]
   for (const [options, message] of wrong) {
