@@ -96,9 +96,16 @@ export function nonRetryable (error: unknown): unknown {
   return Object.assign(error as Error, { [NON_RETRYABLE]: true })
 }
 
+const PAYLOAD_CODES = new Set<unknown>(['FST_JOBS_PAYLOAD_TOO_LARGE', 'FST_JOBS_INVALID_PAYLOAD'])
+
 /** Whether it is an FST_JOBS_STOPPING, itself or as the cause of another error. */
 export function isCausedByStopping (thrown: unknown): boolean {
   return someCause(thrown, (error) => (error as { code?: unknown }).code === 'FST_JOBS_STOPPING')
+}
+
+/** Whether a payload was refused, by the error itself or by a cause of it: another attempt would meet the same. */
+export function isCausedByPayload (thrown: unknown): boolean {
+  return someCause(thrown, (error) => PAYLOAD_CODES.has((error as { code?: unknown }).code))
 }
 
 export function isNonRetryable (thrown: unknown): boolean {

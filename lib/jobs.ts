@@ -7,6 +7,7 @@ import type { Service, ServiceOptions } from '../types/services.ts'
 import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
 import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
 import { Definition } from './registry.ts'
+import type { Queue } from './queue.ts'
 import type { Runtime } from './runtime.ts'
 import { createSchedule } from './schedules/create-schedule.ts'
 import { checkFunction } from './validation.ts'
@@ -38,6 +39,11 @@ export class JobsFacade {
       resume: (name: string) => scheduler.resume(name),
       run: (name: string) => scheduler.run(name)
     }
+  }
+
+  /** For this package's other plugins, and no part of the public face. Undefined as long as no such job is defined, or where another copy of the package has it. */
+  static queueOf (jobs: Jobs, job: string): Queue | undefined {
+    return #runtime in jobs ? (jobs as unknown as JobsFacade).#runtime.registry.find(job)?.lane : undefined
   }
 
   define (name: string, optionsOrHandler: DefineOptions | Handler, handler?: Handler): JobDefinition {

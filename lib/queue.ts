@@ -16,4 +16,11 @@ export class Queue {
     this.settings = settings
     this.backend = backend
   }
+
+  /** Bytes of a payload's JSON text that an enqueue takes. */
+  get maxPayloadBytes (): number {
+    const { delegates, maxPayloadBytes = Infinity } = this.backend.capabilities
+    // Where jobs can be inline functions, payloads stay objects.
+    return delegates ? Infinity : Math.min(this.settings.maxPayloadBytes, maxPayloadBytes)
+  }
 }

@@ -72,6 +72,12 @@ export function fullMessage ({ message, cause }: SerializedError): string {
   return cause === undefined ? message : `${message}; cause: ${fullMessage(cause)}`
 }
 
+/** So many bytes of a text, up to 16 KiB, and no half of a character. A copy, since a substring keeps its whole parent string alive. */
+export function beginning (text: string, bytes: number): string {
+  const { written } = encoder.encodeInto(text, scratch.subarray(0, bytes))
+  return scratch.toString('utf8', 0, written)
+}
+
 class Serialization {
   hasCut = false
   #nested = 0
@@ -120,15 +126,13 @@ class Serialization {
     return this.serialize(toError(error), NESTED, depth + 1)
   }
 
-  /** A text that is cut is copied: a substring keeps its whole parent string alive. */
   #cut (text: string, limit: number): string {
     // A UTF-16 code unit takes at most three bytes.
     if (text.length * 3 <= limit) return text
     const bytes = Buffer.byteLength(text)
     if (bytes <= limit) return text
     this.hasCut = true
-    const { written } = encoder.encodeInto(text, scratch.subarray(0, limit))
-    return `${scratch.toString('utf8', 0, written)}… [cut: ${bytes} bytes]`
+    return `${beginning(text, limit)}… [cut: ${bytes} bytes]`
   }
 }
 

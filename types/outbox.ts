@@ -23,7 +23,7 @@ export interface OutboxEvent {
 export interface ParkedEvent extends Omit<OutboxEvent, 'attempt'> {
   /** Attempts that failed. */
   readonly attempts: number
-  /** The last one's message. */
+  /** The last one's message, followed by those of its causes: up to 8 KiB. */
   readonly lastError: string
   /** Milliseconds since the epoch. */
   readonly parkedAt: number
@@ -37,9 +37,10 @@ export interface PublishContext {
 }
 
 /**
- * Hands one event on; it is published once this returned or resolved, and not if it threw. It may see an event again,
+ * Hands one event on; it is published once this returned or resolved, and not if it threw. There is no callback. It may see an event again,
  * with the same id. Thrown errors with code FST_JOBS_STOPPING, FST_JOBS_QUEUE_FULL or FST_JOBS_BACKEND_UNAVAILABLE count
- * as backpressure: no attempt is used up. A `NonRetryableError` parks the event at once.
+ * as backpressure: no attempt is used up. A `NonRetryableError`, FST_JOBS_PAYLOAD_TOO_LARGE or FST_JOBS_INVALID_PAYLOAD, itself
+ * or as a cause, parks the event at once.
  */
 export type Publish = (event: OutboxEvent, context: PublishContext) => unknown
 
@@ -62,7 +63,7 @@ interface CommonOptions {
   timeout?: number
   /** Milliseconds that published events are kept. Default: seven days. */
   retention?: number
-  /** Bytes of a payload as JSON. Default 1 MiB. */
+  /** Bytes of a payload as JSON. With `job`, what `add` takes must also fit into the job's queue. Default 1 MiB. */
   maxPayloadBytes?: number
   /** Told of every parked event, after it is stored and logged, and not waited for. One that throws is logged. */
   onParked?: (event: OutboxEvent, error: Error) => unknown
@@ -76,7 +77,8 @@ interface PublishOptions extends CommonOptions {
 interface JobOptions extends CommonOptions {
   /**
    * The job to enqueue for each event, with `{ id, type, key, payload, createdAt }` as payload and the event's id as job id
-   * and correlation id. Its queue's `fullMode` should be 'wait' or 'reject': the others lose jobs.
+   * and correlation id. `add` refuses an event that makes this payload larger than the `maxPayloadBytes` of the job's queue, as
+   * soon as the job is defined. Its queue's `fullMode` should be 'wait' or 'reject': the others lose jobs.
    */
   job: string | JobDefinition<any> // Whatever its payload's type: the schema of the job has the last word.
   publish?: never

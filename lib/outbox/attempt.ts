@@ -1,8 +1,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../types/backend.ts'
 import type { OutboxEvent } from '../../types/outbox.ts'
-import { OutboxTimeoutError } from '../errors.ts'
-import { serializeError, toError } from '../serialize-error.ts'
+import { isCausedByPayload, OutboxTimeoutError } from '../errors.ts'
+import { beginning, fullMessage, serializeError, toError } from '../serialize-error.ts'
 import { logError } from '../log-error.ts'
 import { outcomeOf } from '../retry-policy.ts'
 import type { Destination } from './destination.ts'
@@ -11,8 +11,8 @@ import type { EventResult } from './store.ts'
 
 /** Milliseconds that a failed event waits at the most: what both databases can add to a time. */
 const MAX_DELAY = 365 * 86_400_000
-/** Characters of an error's message that are kept. */
-const MAX_MESSAGE = 2000
+/** Bytes that are kept of an error's message and those of its causes. */
+const MAX_MESSAGE = 8 * 1024
 
 /** What an attempt came to; `pressure` is the error by which the destination says that it takes nothing now. */
 export type Attempt = EventResult | { readonly state: 'untouched', readonly pressure: unknown }
@@ -66,13 +66,13 @@ export class Attempts {
     const outcome = outcomeOf(thrown, error, {
       attempt: event.attempt,
       attempts,
-      retryable: undefined,
+      retryable: () => !isCausedByPayload(thrown),
       backoff,
       // The database has the clock: what comes out is a delay.
       now: 0,
       onPolicyError: (problem) => logError(log, 'error', problem, fieldsOf(name, event), "the outbox's backoff failed, the default applies")
     })
-    const message = storable(serializeError(error).message)
+    const message = storable(fullMessage(serializeError(error)))
     if (outcome.type === 'retry') return { event, state: 'failed', error, message, delay: Math.min(outcome.runAt, MAX_DELAY) }
     return { event, state: 'parked', error, message }
   }
@@ -85,7 +85,8 @@ export function fieldsOf (outbox: string, { id, type, attempt }: OutboxEvent) {
 
 /** A NUL, which no text in PostgreSQL has, would make the results of a whole batch fail. */
 function storable (message: string): string {
-  return message.slice(0, MAX_MESSAGE).replaceAll('\0', '\uFFFD')
+  const text = message.replaceAll('\0', '\uFFFD')
+  return Buffer.byteLength(text) <= MAX_MESSAGE ? text : `${beginning(text, MAX_MESSAGE - Buffer.byteLength('…'))}…`
 }
 
 function codeOf (thrown: unknown): unknown {

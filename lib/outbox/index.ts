@@ -17,10 +17,11 @@ async function outbox (instance: FastifyInstance, given: OutboxOptions): Promise
   // The relay has stopped by then: services end before any plugin's onClose.
   instance.addHook('onClose', async () => store.close())
 
-  const relay = new Relay(options, destinationOf(options.destination, instance.jobs), store, systemClock)
+  const destination = destinationOf(options.destination, instance.jobs)
+  const relay = new Relay(options, destination, store, systemClock)
   instance.jobs.service(options.name, poll(options.every, relay.pass))
   // Its one `add` does what each overload says, by the store that it has.
-  instance.decorate('outbox', new OutboxFacade(store, options.maxPayloadBytes) as unknown as Outbox)
+  instance.decorate('outbox', new OutboxFacade(store, destination, options.maxPayloadBytes) as unknown as Outbox)
 
   const { metrics } = instance.jobs
   if (metrics === undefined) return

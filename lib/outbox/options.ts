@@ -3,7 +3,7 @@ import type { OutboxOptions, Publish } from '../../types/outbox.ts'
 import type { BackoffFunction } from '../../types/options.ts'
 import { InvalidOptionsError } from '../errors.ts'
 import { backoffFunction, backoffSchema } from '../retry-policy.ts'
-import { checkName, object, optionsCheck } from '../validation.ts'
+import { checkFunction, checkName, object, optionsCheck } from '../validation.ts'
 import type { OutboxStore } from './store.ts'
 
 const DAY = 86_400_000
@@ -12,7 +12,7 @@ const CENTURY = 36_525 * DAY
 
 const checkOptions = optionsCheck(object({
   store: { type: 'object', required: ['open'], properties: { open: { kind: 'function' } } },
-  publish: { kind: 'function' },
+  publish: {},
   job: { if: { type: 'object' }, then: { required: ['name'] }, else: { type: 'string', minLength: 1 } },
   name: {},
   every: { type: 'number', minimum: 1, maximum: DAY },
@@ -23,7 +23,7 @@ const checkOptions = optionsCheck(object({
   timeout: { type: 'number', exclusiveMinimum: 0, maximum: DAY },
   retention: { type: 'number', minimum: 0, maximum: CENTURY },
   maxPayloadBytes: { type: 'integer', minimum: 1 },
-  onParked: { kind: 'function' }
+  onParked: {}
 }, ['store']))
 
 export interface ResolvedOutboxOptions {
@@ -45,9 +45,11 @@ export interface ResolvedOutboxOptions {
 export function resolveOptions (options: OutboxOptions): ResolvedOutboxOptions {
   const subject = 'fastify-background-jobs/outbox options'
   checkOptions(options, subject)
-  const { name = 'outbox', backoff, publish, job } = options
+  const { name = 'outbox', backoff, publish, job, onParked } = options
   checkName(name, `${subject}: option 'name'`)
   if ((publish === undefined) === (job === undefined)) throw new InvalidOptionsError(`${subject}: give exactly one of 'publish' and 'job'`)
+  if (publish !== undefined) checkFunction(publish, 2, `${subject}: option 'publish'`)
+  if (onParked !== undefined) checkFunction(onParked, 2, `${subject}: option 'onParked'`)
   return Object.freeze({
     store: options.store,
     destination: publish === undefined ? { job: job! } : { publish },
@@ -60,6 +62,6 @@ export function resolveOptions (options: OutboxOptions): ResolvedOutboxOptions {
     timeout: options.timeout ?? 30_000,
     retention: options.retention ?? 7 * DAY,
     maxPayloadBytes: options.maxPayloadBytes ?? 1024 * 1024,
-    onParked: options.onParked
+    onParked
   })
 }

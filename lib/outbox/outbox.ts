@@ -3,6 +3,7 @@ import { encodePayload } from '../envelope.ts'
 import { InvalidOptionsError, kindOf } from '../errors.ts'
 import { uuid } from '../uuid.ts'
 import { object, optionsCheck } from '../validation.ts'
+import type { Destination } from './destination.ts'
 import type { NewEvent, OpenStore } from './store.ts'
 
 // PostgreSQL has a limit for what it indexes, and no NUL in a text.
@@ -13,11 +14,13 @@ const TYPE = /^[^\0]{1,255}$/u
 /** `fastify.outbox`: checks what it is given and hands it to the store. */
 export class OutboxFacade {
   readonly #store: OpenStore
+  readonly #destination: Destination
   readonly #maxPayloadBytes: number
   readonly parked
 
-  constructor (store: OpenStore, maxPayloadBytes: number) {
+  constructor (store: OpenStore, destination: Destination, maxPayloadBytes: number) {
     this.#store = store
+    this.#destination = destination
     this.#maxPayloadBytes = maxPayloadBytes
     this.parked = {
       list: async (options: { limit?: number } = {}): Promise<ParkedEvent[]> => {
@@ -38,7 +41,9 @@ export class OutboxFacade {
     if (typeof type !== 'string') throw new InvalidOptionsError(`call of outbox.add: the type must be a string, got ${kindOf(type)}`)
     if (!TYPE.test(type)) throw new InvalidOptionsError(`call of outbox.add: the type must have 1 to 255 characters and no NUL, got ${type.length} characters`)
     checkAddOptions(options, `outbox.add of event '${type}'`)
-    return { id: uuid(), type, key: options.key ?? '', payload: encodePayload(`event '${type}'`, payload, this.#maxPayloadBytes) }
+    const event = { id: uuid(), type, key: options.key ?? '', payload: encodePayload(`event '${type}'`, payload, this.#maxPayloadBytes) }
+    this.#destination.check(event)
+    return event
   }
 }
 

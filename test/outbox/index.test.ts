@@ -1,6 +1,7 @@
 import t from 'tap'
 import Fastify from 'fastify'
-import backgroundJobs, { memory } from '../../lib/index.ts'
+import backgroundJobs, { memory, type Jobs } from '../../lib/index.ts'
+import { destinationOf } from '../../lib/outbox/destination.ts'
 import outbox, { outbox as named, type Outbox, type OutboxOptions, type ParkedEvent } from '../../lib/outbox/index.ts'
 import { buildApp, deferred, logTo } from '../helpers/app.ts'
 import { event, outboxApp, ScriptedStore, until } from '../helpers/outbox.ts'
@@ -36,6 +37,8 @@ t.test('wrong options are named', async (t) => {
     [{ store, publish, retention: -1 }, /option 'retention'/],
     [{ store, publish, maxPayloadBytes: 0 }, /option 'maxPayloadBytes'/],
     [{ store, publish, onParked: 1 }, /option 'onParked' must be a function, got 1/],
+    [{ store, publish: (_event: unknown, _context: unknown, _done: unknown) => {} }, /option 'publish' takes 3 parameters and gets 2: there is no callback/],
+    [{ store, publish, onParked: (_event: unknown, _error: unknown, _done: unknown) => {} }, /option 'onParked' takes 3 parameters and gets 2: there is no callback/],
     [{ store, publish, interval: 5 }, /unknown option 'interval'/]
   ]
   for (const [options, message] of wrong) {
@@ -184,6 +187,78 @@ t.test('with a job every event becomes one of it, whose id and correlation id ar
   await app.ready()
   await until(() => seen.length === 1)
   t.same(seen, [['a', 'a', { id: 'a', type: 'thing.happened', key: 'k', payload: { n: 1 }, createdAt: 5 }]])
+})
+
+t.test('with a job, add refuses what the queue of the job would refuse', async (t) => {
+  const limit = 300
+  for (const job of ['handle-event', 'definition'] as const) {
+    const store = new ScriptedStore()
+    const app = await buildApp(t, { backend: memory({ serialize: true }), queues: { mail: { maxPayloadBytes: limit } } })
+    const definition = app.jobs.define('handle-event', { queue: 'mail' }, async () => {})
+    await app.register(outbox, { store, job: job === 'definition' ? definition : job })
+    const tx = { prepare: () => ({ run () {} }) }
+    const add = (size: number): unknown => app.outbox.add(tx, 'ördered', 'é'.repeat(size), { key: 'kéy' })
+    let size = 1
+    const fits = (): boolean => {
+      try {
+        add(size)
+        return true
+      } catch (error) {
+        t.match(error, { code: 'FST_JOBS_PAYLOAD_TOO_LARGE', message: /event 'ördered', as job 'handle-event' of queue 'mail', has 30[12] bytes, more than the 300 allowed/ })
+        return false
+      }
+    }
+    while (fits()) size++
+    t.throws(() => add(1000), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' })
+    t.equal(store.added.length, size - 1)
+    // The last one that was taken is the largest one that the queue takes.
+    const { id, type, key } = store.added.at(-1)!
+    const enqueue = (size: number): Promise<unknown> => app.jobs.enqueue('handle-event', { id, type, key, payload: 'é'.repeat(size), createdAt: Date.now() })
+    await t.resolves(enqueue(size - 1))
+    await t.rejects(enqueue(size), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' })
+  }
+})
+
+t.test('where the queue would refuse nothing, add refuses by its own limit only', async (t) => {
+  const tx = { prepare: () => ({ run () {} }) }
+  const large = 'x'.repeat(1000)
+  const queues = { default: { maxPayloadBytes: 300 } }
+  // Objects stay objects; nobody knows the queue of a job that is not defined; an event that is published otherwise is no job.
+  for (const [backend, options] of [[memory(), { job: 'handle-event' }], [memory({ serialize: true }), { job: 'not-defined' }], [memory({ serialize: true }), { publish }]] as const) {
+    const store = new ScriptedStore()
+    const app = await outboxApp(t, { store, maxPayloadBytes: 2000, ...options } as OutboxOptions, { backend, queues })
+    app.jobs.define('handle-event', async () => {})
+    t.type(app.outbox.add(tx, 'large', large), 'string')
+    t.throws(() => app.outbox.add(tx, 'larger', large.repeat(2)), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE', message: /event 'larger' has 2002 bytes, more than the 2000/ })
+  }
+})
+
+t.test('the queues of another copy of the package are not known', async (t) => {
+  const { check } = destinationOf({ job: 'handle-event' }, { enqueue: async () => {} } as unknown as Jobs)
+  t.doesNotThrow(() => check({ id: 'a', type: 'large', key: '', payload: JSON.stringify('x'.repeat(2 ** 21)) }))
+})
+
+t.test('an engine that carries less than the settings allow is asked, too', async (t) => {
+  const store = new ScriptedStore()
+  const backend = memory({ serialize: true })
+  Object.assign(backend.capabilities, { maxPayloadBytes: 200 })
+  const app = await outboxApp(t, { store, job: 'handle-event' }, { backend })
+  app.jobs.define('handle-event', async () => {})
+  t.throws(() => app.outbox.add({ prepare: () => ({ run () {} }) }, 'large', 'x'.repeat(200)), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE', message: /more than the 200 allowed/ })
+})
+
+t.test('an event that its job refuses is parked at the first attempt', async (t) => {
+  const store = new ScriptedStore()
+  const app = await outboxApp(t, { store, job: 'handle-event' }, { backend: memory({ serialize: true }), queues: { default: { maxPayloadBytes: 300 } } })
+  app.jobs.define('handle-event', { schema: { type: 'object', properties: { payload: { type: 'string' } } } }, async () => {})
+  store.batches.push([event('a', { payload: 'x'.repeat(300) }), event('b', { payload: 7 }), event('c', { payload: 'fine' })])
+  await app.ready()
+  await until(() => store.results.length === 3)
+  t.match(store.results, [
+    { state: 'parked', error: { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' } },
+    { state: 'parked', error: { code: 'FST_JOBS_INVALID_PAYLOAD' } },
+    { state: 'published' }
+  ])
 })
 
 t.test('the job can be given as its definition, and an event that is there already is not enqueued twice', async (t) => {

@@ -100,6 +100,19 @@ t.test('a NonRetryableError, also as a cause, parks at the first attempt', async
   t.same(states(store), ['a parked', 'b parked'])
 })
 
+t.test('an error of the payload’s, also as a cause, parks at the first attempt; one that may pass does not', async (t) => {
+  const errors: Record<string, Error> = {
+    large: Object.assign(new Error('too large'), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' }),
+    invalid: Object.assign(new Error('invalid'), { code: 'FST_JOBS_INVALID_PAYLOAD' }),
+    wrapped: new Error('wrapped', { cause: Object.assign(new Error('too large'), { code: 'FST_JOBS_PAYLOAD_TOO_LARGE' }) }),
+    unknown: Object.assign(new Error('not here'), { code: 'FST_JOBS_UNKNOWN_JOB' })
+  }
+  const { store, pass } = setup(async ({ id }) => Promise.reject(errors[id]))
+  store.batches.push(Object.keys(errors).map((id) => event(id)))
+  await pass()
+  t.same(states(store), ['large parked', 'invalid parked', 'wrapped parked', 'unknown failed'])
+})
+
 t.test('an onParked that fails, at once or later, is logged', async (t) => {
   for (const onParked of [() => { throw new Error('pager is down') }, async () => { throw new Error('pager is down') }]) {
     const { store, pass, lines } = setup(() => { throw new NonRetryableError('never') }, { onParked })
@@ -177,7 +190,7 @@ t.test('backpressure of an app that stops is not worth a line', async (t) => {
 t.test('whatever is thrown is one failed attempt', async (t) => {
   const revoked = Proxy.revocable({}, {})
   revoked.revoke()
-  const thrown = [null, undefined, 'text', 7, revoked.proxy, { get code () { throw new Error('trap') } }, 'nul \0', 'x'.repeat(5000)]
+  const thrown = [null, undefined, 'text', 7, revoked.proxy, { get code () { throw new Error('trap') } }, 'nul \0', 'é'.repeat(5000), 'x'.repeat(8 * 1024)]
   const { store, pass } = setup(({ id }) => { throw thrown[Number(id)] })
   store.batches.push(thrown.map((_, index) => event(String(index), { key: String(index) })))
   await pass()
@@ -185,7 +198,20 @@ t.test('whatever is thrown is one failed attempt', async (t) => {
   const messages = store.results.map((result) => result.state === 'failed' && result.message)
   t.same(messages.slice(2, 4), ['text', 'number was thrown: 7'])
   t.equal(messages[6], 'nul \uFFFD', 'PostgreSQL has no NUL in a text')
-  t.equal((messages[7] as string).length, 2000)
+  t.equal(messages[7], `${'é'.repeat(4094)}…`, '8 KiB of UTF-8, and no half of a character')
+  t.equal(messages[8], thrown[8])
+})
+
+t.test('the last error has the messages of the causes', async (t) => {
+  const { store, pass } = setup(({ attempt }) => {
+    const cause = new Error('connect ECONNREFUSED', { cause: 'nul \0' })
+    throw new Error('broker is away'.repeat(attempt), { cause })
+  })
+  store.batches.push([event('a')], [event('b', { attempt: 1000 })])
+  await pass()
+  const messages = store.results.map((result) => result.state === 'published' ? '' : result.message)
+  t.equal(messages[0], 'broker is away; cause: connect ECONNREFUSED; cause: nul \uFFFD')
+  t.equal(Buffer.byteLength(messages[1]!), 8 * 1024)
 })
 
 t.test('a publish that takes too long fails, its signal aborts, and nobody waits for it', async (t) => {
