@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../types/backend.ts'
-import type { OutboxEvent } from '../../types/outbox.ts'
+import type { OutboxEvent, PublishContext } from '../../types/outbox.ts'
 import { isCausedByPayload, OutboxTimeoutError } from '../errors.ts'
 import { beginning, fullMessage, serializeError, toError } from '../serialize-error.ts'
 import { logError } from '../log-error.ts'
@@ -54,7 +54,7 @@ export class Attempts {
       }, timeout)
     })
     try {
-      await Promise.race([this.#destination.publish(event, { signal: controller.signal, log: log.child(fieldsOf(name, event)) }), late])
+      await Promise.race([this.#destination.publish(event, new Context(controller.signal, log, name, event)), late])
     } finally {
       this.#clock.clearTimeout(timer)
     }
@@ -75,6 +75,26 @@ export class Attempts {
     const message = storable(fullMessage(serializeError(error)))
     if (outcome.type === 'retry') return { event, state: 'failed', error, message, delay: Math.min(outcome.runAt, MAX_DELAY) }
     return { event, state: 'parked', error, message }
+  }
+}
+
+class Context implements PublishContext {
+  readonly signal: AbortSignal
+  readonly #parent: FastifyBaseLogger
+  readonly #outbox: string
+  readonly #event: OutboxEvent
+  #log: FastifyBaseLogger | undefined
+
+  constructor (signal: AbortSignal, parent: FastifyBaseLogger, outbox: string, event: OutboxEvent) {
+    this.signal = signal
+    this.#parent = parent
+    this.#outbox = outbox
+    this.#event = event
+  }
+
+  /** Made when it is first used: most publishes log nothing. */
+  get log (): FastifyBaseLogger {
+    return (this.#log ??= this.#parent.child(fieldsOf(this.#outbox, this.#event)))
   }
 }
 

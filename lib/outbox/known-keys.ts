@@ -97,8 +97,10 @@ export class KnownKeys {
   served (key: string, seq: number, count: number): void {
     const known = this.#turns.get(key)
     if (known === undefined) return
+    const isFull = this.#turns.size >= MAX_KEYS
     this.#turns.delete(key)
-    this.#add(key, { floor: Math.max(known.floor, seq), finished: known.finished + count })
+    if (isFull) return
+    this.#turns.set(key, { floor: Math.max(known.floor, seq), finished: known.finished + count })
   }
 
   forget (key: string): void {

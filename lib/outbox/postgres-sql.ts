@@ -101,7 +101,7 @@ WITH turns AS MATERIALIZED (
     SELECT id, seq, ${due} AS is_due FROM ${table} AS e WHERE e.key = turns.key AND ${pending} AND e.seq > turns.floor ORDER BY e.seq LIMIT 1
   ) AS head
 ), own AS MATERIALIZED (
-  SELECT event.key, heads.seq, turn FROM heads JOIN ${table} AS event ON event.id = heads.id
+  SELECT event.id, event.key, heads.seq, turn FROM heads JOIN ${table} AS event ON event.id = heads.id
   WHERE heads.is_due AND ${pending} AND ${due} ORDER BY turn LIMIT $3 FOR UPDATE OF event SKIP LOCKED
 ), quota AS MATERIALIZED (
   SELECT least($3::bigint - count(*) + 1, 4 * ceil($3::float8 / greatest(count(*), 1))::bigint) AS events FROM own
@@ -113,9 +113,10 @@ WITH turns AS MATERIALIZED (
 ), next AS MATERIALIZED (
   SELECT id, seq FROM (SELECT *, sum(bytes) OVER (ORDER BY place, turn) - bytes AS before FROM candidates) AS sized WHERE before < ${BATCH_BYTES}
 ), held AS MATERIALIZED (
-  SELECT event.id FROM next JOIN ${table} AS event ON event.id = next.id WHERE ${pending} AND ${due} FOR UPDATE OF event SKIP LOCKED
+  SELECT event.id FROM next JOIN ${table} AS event ON event.id = next.id
+  WHERE next.id NOT IN (SELECT id FROM own) AND ${pending} AND ${due} FOR UPDATE OF event SKIP LOCKED
 )
-SELECT next.seq, event.*, EXISTS (SELECT FROM held WHERE held.id = next.id) AS held, false AS waits
+SELECT next.seq, event.*, next.id IN (SELECT id FROM own) OR next.id IN (SELECT id FROM held) AS held, false AS waits
 FROM next CROSS JOIN LATERAL (SELECT ${row} FROM ${table} AS e WHERE e.id = next.id) AS event
 UNION ALL
 SELECT seq, NULL, NULL, key, NULL, NULL, NULL, NULL, NOT is_due FROM heads WHERE key NOT IN (SELECT key FROM own)
