@@ -37,8 +37,8 @@ export function statements (name: string) {
   const row = 'id, type, key, payload, created_at, attempts'
   const pending = "state = 'pending'"
   // Claims and times that were given in the future: the clock was ahead and has been corrected. Nothing waits for them to come true.
-  const due = `(due_at <= ${NOW} OR coalesce(ended_at, created_at) > ${NOW} + 1000)`
-  const free = `${due} AND (claimed_until IS NULL OR claimed_until <= ${NOW} OR claimed_by > :future)`
+  const due = '(due_at <= :now OR coalesce(ended_at, created_at) > :now + 1000)'
+  const free = `${due} AND (claimed_until IS NULL OR claimed_until <= :now OR claimed_by > :future)`
 
   return {
     probe: `SELECT seq, due_at, state, last_error, ended_at, claimed_by, claimed_until, ${row} FROM ${table} LIMIT 0`,
@@ -53,8 +53,8 @@ WITH RECURSIVE keys (key, place) AS (
   SELECT (SELECT min(key) FROM ${table} WHERE ${pending} AND key > keys.key), place + 1 FROM keys WHERE key IS NOT NULL AND place < ${KEYS_WALKED}
 )
 SELECT key, (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending') AS seq FROM keys WHERE key IS NOT NULL`,
-    /** The next unfinished event of a key. */
-    next: `SELECT seq, ${row}, ${free} AS held, ${due} AS is_due FROM ${table} WHERE key = :key AND ${pending} AND seq > :floor ORDER BY seq LIMIT 1`,
+    /** The next unfinished events of a key. The time is that of the machine, as the database's is; asking SQLite for it, event by event, takes longer than all the rest. */
+    next: `SELECT seq, ${row}, ${free} AS held, ${due} AS is_due FROM ${table} WHERE key = :key AND ${pending} AND seq > :floor ORDER BY seq LIMIT :count`,
     claim: `UPDATE ${table} SET claimed_by = :claim, claimed_until = ${NOW} + :hold WHERE id IN (SELECT value FROM json_each(:ids))`,
     store: `
 UPDATE ${table} SET

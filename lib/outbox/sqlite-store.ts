@@ -50,7 +50,7 @@ export class SqliteStore implements OpenStore {
     const claim = claimAt(now)
     // Read before the lease begins, and by the same clock: it cannot seem to last longer than it does.
     const until = now + hold
-    const taken = await this.#write(() => this.#claim(claim, limit, hold, claimAt(now + FUTURE)), PATIENCE, signal)
+    const taken = await this.#write(() => this.#claim(claim, limit, hold), PATIENCE, signal)
     if (taken.length === 0) return []
     const { events, damaged } = readEvents(taken)
     const results = await work(events, { damaged, get isLost () { return Date.now() >= until } })
@@ -59,19 +59,19 @@ export class SqliteStore implements OpenStore {
     return stored
   }
 
-  #claim (claim: string, limit: number, hold: number, future: string): Taken[] {
-    const taken = this.#take(limit, future)
+  #claim (claim: string, limit: number, hold: number): Taken[] {
+    const taken = this.#take(limit)
     if (taken.length > 0) this.#db.prepare(this.#sql.claim).run({ claim, hold: Math.ceil(hold), ids: JSON.stringify(taken.map(({ id }) => id)) })
     return taken
   }
 
-  #take (limit: number, future: string): Taken[] {
+  #take (limit: number): Taken[] {
     for (const step of this.#keys.steps(limit)) {
       if (step.type === 'look') {
         this.#look(step.walks)
         continue
       }
-      const taken = this.#takeOf(step.turns, limit, future)
+      const taken = this.#takeOf(step.turns, limit)
       if (taken.length > 0) return taken
     }
     return []
@@ -91,26 +91,40 @@ export class SqliteStore implements OpenStore {
     }, walks, systemClock.monotonic() - began)
   }
 
-  /** The first event of each key, then the second of each, and so on, until there are enough. */
-  #takeOf (turns: readonly Turn[], limit: number, future: string): Taken[] {
+  /** The first event of each key, then as many more of each as there is room for, until there are enough. */
+  #takeOf (turns: readonly Turn[], limit: number): Taken[] {
+    const now = Date.now()
+    const times = { now, future: claimAt(now + FUTURE) }
     const next = this.#db.prepare(this.#sql.next)
     const taken: Taken[] = []
     let size = 0
     let round = turns.map(({ key, floor }) => ({ key, seq: floor, isFirst: true }))
     while (round.length > 0) {
+      const share = round[0]!.isFirst ? 1 : Math.ceil((limit - taken.length) / round.length)
       const following: typeof round = []
       for (const { key, seq, isFirst } of round) {
-        if (taken.length === limit || size >= BATCH_SIZE) return inOrder(taken)
-        const row = next.get({ key, floor: seq, future }) as any // The columns that the statement selects.
-        if (row !== undefined && row.held === 1) {
+        const count = Math.min(share, limit - taken.length)
+        if (count === 0 || size >= BATCH_SIZE) return inOrder(taken)
+        let last = seq
+        let found = 0
+        let isElsewhere = false
+        for (const row of next.iterate({ key, floor: seq, count, ...times }) as Iterable<any>) { // The columns that the statement selects.
+          if (row.held === 0) {
+            isElsewhere = row.is_due === 1
+            break
+          }
           taken.push(row)
           size += row.payload.length
-          following.push({ key, seq: row.seq, isFirst: false })
-        } else if (isFirst) {
+          last = row.seq
+          found++
+          if (size >= BATCH_SIZE) return inOrder(taken)
+        }
+        if (isFirst && found === 0) {
           // One that another process has comes to the end of the row; one that waits is found again once it is due.
-          if (row?.is_due === 1) this.#keys.served(key, 0, 0)
+          if (isElsewhere) this.#keys.served(key, 0, 0)
           else this.#keys.forget(key)
         }
+        if (found === count) following.push({ key, seq: last, isFirst: false })
       }
       round = following
     }
