@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import FakeTimers from '@sinonjs/fake-timers'
 import t, { type Test } from 'tap'
-import { systemClock } from '../lib/index.ts'
+import { ManualClock, systemClock } from '../lib/index.ts'
 import { buildApp, deferred, turns } from './helpers/app.ts'
 import { until } from './conformance/until.ts'
 
@@ -189,4 +189,16 @@ t.test('a timeout under replaced timers fires once, and not at all when it is cl
   await real.promise
   clearTimeout(keepsAlive)
   t.equal(fired, 1)
+})
+
+t.test('a timeout of node:test that was cleared does nothing when the mocked time comes', (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  systemClock.clearTimeout(systemClock.setTimeout(() => t.fail('it fired'), 1000))
+  mock.timers.tick(2000)
+  t.end()
+})
+
+t.test('a ManualClock refuses a delay at which setTimeout would fire at once', async (t) => {
+  t.throws(() => new ManualClock().setTimeout(() => {}, 2 ** 31), RangeError)
 })

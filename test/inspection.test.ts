@@ -1,6 +1,6 @@
 import t from 'tap'
 import { memory, type Backend, type Capabilities } from '../lib/index.ts'
-import { buildApp } from './helpers/app.ts'
+import { buildApp, deferred } from './helpers/app.ts'
 
 /** A memory backend that cannot be looked into. */
 function opaque (): Backend {
@@ -48,4 +48,21 @@ t.test('a backend that is out of reach does not hide the jobs of the others, nor
   t.equal(await app.jobs.deadLetters.remove(dead[1]!.id), true)
   await t.rejects(app.jobs.get('unknown'), { message: 'out of reach' }, 'it may be there')
   await t.rejects(app.jobs.cancel('unknown'), { message: 'out of reach' })
+})
+
+t.test('an app that stops retries no dead letter', async (t) => {
+  const app = await buildApp(t)
+  const [began, gate] = [deferred(), deferred()]
+  app.jobs.define('slow', async () => {
+    began.resolve()
+    await gate.promise
+  })
+  await app.ready()
+  await app.jobs.enqueue('slow', null)
+  await began.promise
+  const closing = app.close()
+  while (!(await app.jobs.status()).isStopping) await new Promise((resolve) => setImmediate(resolve))
+  await t.rejects(app.jobs.deadLetters.retry('any'), { code: 'FST_JOBS_STOPPING' })
+  gate.resolve()
+  await closing
 })

@@ -97,7 +97,7 @@ export class PostgresConnection {
   /** `grace`: milliseconds after the abort of `signal`. */
   async #bounded<T> (answer: Promise<T>, patience: number, signal: AbortSignal | undefined, grace: number): Promise<T> {
     let timer: unknown
-    let onAbort: () => void = () => {}
+    let onAbort: (() => void) | undefined
     const giveUp = new Promise<never>((_resolve, reject) => {
       timer = this.#clock.setTimeout(() => reject(new OutboxSilentError(patience)), patience)
       onAbort = () => {
@@ -112,7 +112,7 @@ export class PostgresConnection {
       return await Promise.race([answer, giveUp])
     } finally {
       this.#clock.clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
+      signal?.removeEventListener('abort', onAbort!)
     }
   }
 }

@@ -25,10 +25,9 @@ export class PostgresStore implements OpenStore {
 
   /** Asks before it creates: who finds table and index needs no right to create them. */
   async create (): Promise<void> {
-    if (await this.#exists()) return
+    if (await this.#connection.transaction((transaction) => this.#isTrue(transaction, this.#sql.exists))) return
     await this.#connection.transaction(async (transaction) => {
       await transaction.query(this.#sql.lockCreation)
-      if (await this.#isTrue(transaction, this.#sql.exists)) return
       await transaction.query(createTable(this.#names))
     }, { patience: CREATION_PATIENCE })
   }
@@ -132,10 +131,6 @@ export class PostgresStore implements OpenStore {
 
   close (): void {
     // The pool is the app's.
-  }
-
-  async #exists (): Promise<boolean> {
-    return this.#connection.transaction((transaction) => this.#isTrue(transaction, this.#sql.exists))
   }
 
   async #isTrue (transaction: Transaction, sql: string): Promise<boolean> {

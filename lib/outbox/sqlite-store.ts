@@ -68,7 +68,7 @@ export class SqliteStore implements OpenStore {
   #take (limit: number): Taken[] {
     for (const step of this.#keys.steps(limit)) {
       if (step.type === 'look') {
-        this.#look(step.walks)
+        this.#look()
         continue
       }
       const taken = this.#takeOf(step.turns, limit)
@@ -77,18 +77,19 @@ export class SqliteStore implements OpenStore {
     return []
   }
 
-  #look (walks: boolean): void {
+  /** Always walks: nothing that is finished lies in the way here. */
+  #look (): void {
     const began = systemClock.monotonic()
     const keys = this.#keys
     const ahead = this.#db.prepare(this.#sql.ahead).all(keys.seenTo) as any[] // The columns that the statement selects.
-    const walked = walks ? this.#db.prepare(this.#sql.walk).all(keys.walkFrom) as any[] : []
+    const walked = this.#db.prepare(this.#sql.walk).all(keys.walkFrom) as any[]
     keys.saw({
       ahead,
       seenTo: ahead.at(-1)?.seq ?? keys.seenTo,
       isAll: ahead.length < EVENTS_AHEAD,
       walked,
       walkFrom: walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`
-    }, walks, systemClock.monotonic() - began)
+    }, true, systemClock.monotonic() - began)
   }
 
   /** The first event of each key, then as many more of each as there is room for, until there are enough. */

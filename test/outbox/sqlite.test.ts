@@ -149,3 +149,11 @@ test('text that is no JSON does not get in', async (t, { db, store }) => {
   (await store.open()).close()
   t.throws(() => db.exec("INSERT INTO outbox_events (id, type, payload) VALUES ('1', 'x', 'no json')"), { message: /CHECK constraint/ })
 })
+
+test('a file that somebody has locked does not hold up a close', async (t, database) => {
+  const store = await database.store.open()
+  t.teardown(() => store.close())
+  database.db.exec('BEGIN IMMEDIATE')
+  t.teardown(() => database.db.exec('ROLLBACK'))
+  await t.rejects(store.batch({ limit: 10, hold: HOLD, signal: AbortSignal.abort() }, async () => []), { message: /locked/ })
+})

@@ -29,8 +29,8 @@ export class MemoryQueue {
   onReady: () => void = () => {}
   /** Called when there is no room: idle slots may take what is ready, which makes some. */
   onFull: () => void = () => {}
-  /** Takes a job back that has a slot and has not begun; false when it has begun. */
-  takeBack: (record: MemoryRecord) => boolean = () => false
+  /** Takes a job back that has a slot and has not begun; false when it has begun. The consumer's, without which no job has a slot. */
+  takeBack!: (record: MemoryRecord) => boolean
   readonly #context: QueueContext
   readonly #ready = new Lanes()
   readonly #delayed: TimerHeap<MemoryRecord>
