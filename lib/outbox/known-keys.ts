@@ -63,10 +63,10 @@ export class KnownKeys {
   /** What to do until there are events for a batch. */
   * steps (limit: number): Generator<Step> {
     let looks = this.#turns.size === 0 || this.#hasTime()
-    for (let count = 0; ; count++) {
+    for (let count = 0, goesOn = true; goesOn; count++) {
       if (looks) yield { type: 'look', walks: this.#hasTime() || (count < 2 && !this.#isDear) }
       for (let rest = this.#turns.size; rest > 0; rest -= limit) yield { type: 'take', turns: this.#next(limit) }
-      if (looks && !this.#goesOn) return
+      goesOn = !looks || this.#goesOn
       looks = true
     }
   }
