@@ -4,6 +4,8 @@ import type { DatabaseSync } from 'node:sqlite'
 import fastify, { type FastifyInstance } from 'fastify'
 import type pg from 'pg'
 import type { OutboxOptions, OutboxStore } from '../../lib/outbox/index.ts'
+import { createTable as postgresTable } from '../../lib/outbox/postgres-sql.ts'
+import { createTable as sqliteTable } from '../../lib/outbox/sqlite-sql.ts'
 
 /** Events of one batch, the outbox's default. */
 export const BATCH = 100
@@ -77,22 +79,9 @@ export function plainPostgres (pool: pg.Pool, schema: string, table: string): Ou
   return {
     table,
     async create () {
-      // The columns of the outbox's table.
-      await pool.query(`
-        CREATE TABLE ${name} (
-          seq bigint GENERATED ALWAYS AS IDENTITY,
-          id uuid PRIMARY KEY,
-          key text COLLATE "C" NOT NULL DEFAULT '',
-          type text NOT NULL,
-          payload json NOT NULL,
-          created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-          state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'published', 'parked')),
-          attempts integer NOT NULL DEFAULT 0,
-          due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-          last_error text,
-          ended_at timestamptz
-        );
-        CREATE INDEX ON ${name} (seq) WHERE state = 'pending'`)
+      // The outbox's table with one index.
+      await pool.query(postgresTable({ schema, table }))
+      await pool.query(`DROP INDEX ${['pending', 'published', 'parked'].map((index) => `${name}_${index}`).join(', ')}`)
     },
     async start (publish) {
       const client = await pool.connect()
@@ -118,22 +107,8 @@ export function plainSqlite (db: DatabaseSync, table: string): OutboxContender {
   return {
     table,
     async create () {
-      const now = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
-      db.exec(`
-        CREATE TABLE ${table} (
-          seq INTEGER PRIMARY KEY AUTOINCREMENT,
-          id TEXT NOT NULL UNIQUE,
-          key TEXT NOT NULL DEFAULT '',
-          type TEXT NOT NULL,
-          payload TEXT NOT NULL CHECK (json_valid(payload)),
-          created_at INTEGER NOT NULL DEFAULT (${now}),
-          state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'published', 'parked')),
-          attempts INTEGER NOT NULL DEFAULT 0,
-          due_at INTEGER NOT NULL DEFAULT (${now}),
-          last_error TEXT,
-          ended_at INTEGER
-        );
-        CREATE INDEX ${table}_pending ON ${table} (seq) WHERE state = 'pending'`)
+      db.exec(sqliteTable(table))
+      for (const index of ['pending', 'published', 'parked']) db.exec(`DROP INDEX ${table}_${index}`)
     },
     async start (publish) {
       const select = db.prepare(`SELECT id, type, key, payload, created_at, attempts FROM ${table} WHERE state = 'pending' ORDER BY seq LIMIT ${BATCH}`)

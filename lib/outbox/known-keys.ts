@@ -74,7 +74,9 @@ export class KnownKeys {
   saw ({ ahead, seenTo, isAll, walked, walkFrom }: Sight, walks: boolean, milliseconds: number): void {
     this.#savings -= milliseconds
     this.seenTo = seenTo
-    for (const { key, seq } of ahead) this.#turns.get(key) ?? this.#add(key, this.#isDear ? { floor: seq - 1, finished: WORTH_A_FLOOR } : undefined)
+    for (const { key, seq } of ahead) {
+      if (!this.#turns.has(key)) this.#add(key, this.#isDear ? { floor: seq - 1, finished: WORTH_A_FLOOR } : undefined)
+    }
     if (walks) {
       this.#costs = [milliseconds, this.#costs[0]]
       this.walkFrom = walkFrom

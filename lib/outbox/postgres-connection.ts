@@ -41,7 +41,7 @@ export interface TransactionOptions {
   readonly hold?: number
   readonly patience?: number
   /** Ends what waits when it aborts. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Clients of the app's pool, and transactions that never wait without an end: a connection can fall silent, a pool be used up, a table be locked. */

@@ -5,7 +5,7 @@ const CREATION_LOCK = 0x6f7574626f78
 /** Events, and keys, that one look for keys sees at the most. */
 const EVENTS_AHEAD = 1000
 const KEYS_WALKED = 500
-/** Bytes of payload, as they are stored, in one batch; a larger one comes alone. */
+/** Bytes of payload, as they are stored, from which on a batch takes no further event. */
 const BATCH_BYTES = 16 * 1024 * 1024
 
 export interface PostgresNames {
@@ -36,7 +36,7 @@ CREATE INDEX IF NOT EXISTS ${quote(`${table}_published`)} ON ${name} (ended_at) 
 CREATE INDEX IF NOT EXISTS ${quote(`${table}_parked`)} ON ${name} (ended_at) WHERE state = 'parked';`
 }
 
-/** The index that tables of version 0.1.0 lack. */
+/** The index that older tables lack. */
 export function createSeqIndex ({ schema, table }: PostgresNames): string {
   return `CREATE INDEX IF NOT EXISTS ${quote(`${table}_seq`)} ON ${quote(schema)}.${quote(table)} (seq) WHERE state = 'pending'`
 }

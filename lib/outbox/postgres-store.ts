@@ -1,10 +1,10 @@
 import type { ParkedEvent } from '../../types/outbox.ts'
-import { OutboxIndexError } from '../errors.ts'
 import { systemClock } from '../clock.ts'
+import { OutboxIndexError } from '../errors.ts'
 import { KnownKeys, type Turn } from './known-keys.ts'
 import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type QueryResult, type Transaction } from './postgres-connection.ts'
 import { createSeqIndex, createTable, statements, type PostgresNames } from './postgres-sql.ts'
-import { parkedEventOf, readEvents, storedBatch, withoutGaps, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { parkedEventOf, readEvents, rememberTurns, withoutGaps, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
 import { checkPostgresTransaction } from './transaction.ts'
 
 /** Anything else is the id of no event, and an error to PostgreSQL. */
@@ -25,24 +25,17 @@ export class PostgresStore implements OpenStore {
 
   /** Asks before it creates: who finds table and index needs no right to create them. */
   async create (): Promise<void> {
-    if (await this.#connection.transaction((transaction) => this.#isTrue(transaction, this.#sql.exists))) return
-    await this.#connection.transaction(async (transaction) => {
-      await transaction.query(this.#sql.lockCreation)
-      await transaction.query(createTable(this.#names))
-    }, { patience: CREATION_PATIENCE })
+    if (!await this.#isTrue(this.#sql.exists)) await this.#createOnce(createTable(this.#names))
   }
 
-  /** A table of an earlier version lacks an index. */
+  /** A table from before there was the index on `seq` gets it. */
   async complete (mayCreate: boolean): Promise<void> {
-    if (await this.#connection.transaction((transaction) => this.#isTrue(transaction, this.#sql.hasSeqIndex))) return
+    if (await this.#isTrue(this.#sql.hasSeqIndex)) return
     const statement = createSeqIndex(this.#names)
     const table = `${this.#names.schema}.${this.#names.table}`
     if (!mayCreate) throw new OutboxIndexError(table, `create it with "${statement}"`)
     try {
-      await this.#connection.transaction(async (transaction) => {
-        await transaction.query(this.#sql.lockCreation)
-        await transaction.query(statement)
-      }, { patience: CREATION_PATIENCE })
+      await this.#createOnce(statement)
     } catch (error) {
       throw new OutboxIndexError(table, `have it created by the table's owner with "${statement}"`, { cause: error })
     }
@@ -68,8 +61,8 @@ export class PostgresStore implements OpenStore {
       const results = await work(events, { damaged, get isLost () { return transaction.isLost } })
       if (results.length > 0) await transaction.query(this.#sql.store, columnsOf(results))
       return { taken, results }
-    }, { hold, ...(signal !== undefined && { signal }) })
-    storedBatch(this.#keys, taken, results)
+    }, { hold, signal })
+    rememberTurns(this.#keys, taken, results)
     return results
   }
 
@@ -133,8 +126,16 @@ export class PostgresStore implements OpenStore {
     // The pool is the app's.
   }
 
-  async #isTrue (transaction: Transaction, sql: string): Promise<boolean> {
-    return (await transaction.query(sql)).rows[0].exists
+  async #isTrue (sql: string): Promise<boolean> {
+    return (await this.#query(sql)).rows[0].exists
+  }
+
+  /** One process after the other: even IF NOT EXISTS fails where two create the same at once. */
+  async #createOnce (statement: string): Promise<void> {
+    await this.#connection.transaction(async (transaction) => {
+      await transaction.query(this.#sql.lockCreation)
+      await transaction.query(statement)
+    }, { patience: CREATION_PATIENCE })
   }
 
   #query (text: string, values?: unknown[]): Promise<QueryResult> {

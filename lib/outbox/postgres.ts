@@ -14,7 +14,7 @@ export interface PostgresStoreOptions {
   schema?: string
   /** Default 'outbox_events'. */
   table?: string
-  /** Creates the table where there is none, and the index that a table of version 0.1.0 lacks. Default true. */
+  /** Creates the table where there is none, and the index on `seq` where an older table lacks it. Default true. */
   createTable?: boolean
 }
 

@@ -1,12 +1,12 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ParkedEvent } from '../../types/outbox.ts'
+import { systemClock } from '../clock.ts'
 import { isBusy } from '../node-sqlite.ts'
 import { uuid } from '../uuid.ts'
-import { systemClock } from '../clock.ts'
 import { KnownKeys, type Turn } from './known-keys.ts'
 import { createTable, EVENTS_AHEAD, KEYS_WALKED, statements } from './sqlite-sql.ts'
-import { parkedEventOf, readEvents, storedBatch, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
 import { checkSqliteTransaction } from './transaction.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
@@ -16,7 +16,7 @@ const BUSY_PAUSE = 20
 const PATIENCE = 5000
 /** Milliseconds by which a claim may seem to be made in the future. */
 const FUTURE = 1000
-/** Characters of payload in one batch; a larger one comes alone. */
+/** Characters of payload from which on a batch takes no further event. */
 const BATCH_SIZE = 16 * 1024 * 1024
 
 /** Holds what it hands out by leases, since SQLite has no row locks. */
@@ -55,7 +55,7 @@ export class SqliteStore implements OpenStore {
     const { events, damaged } = readEvents(taken)
     const results = await work(events, { damaged, get isLost () { return Date.now() >= until } })
     const stored = await this.#write(() => this.#settle(claim, events.map(({ id }) => id), results), until - Date.now())
-    storedBatch(this.#keys, taken, stored)
+    rememberTurns(this.#keys, taken, stored)
     return stored
   }
 

@@ -117,7 +117,7 @@ export function readEvents (rows: readonly EventRow[]): { readonly events: Outbo
 }
 
 /** Remembers whose turn it was, and how far each key has come. One of which no event was begun keeps its place. */
-export function storedBatch (keys: KnownKeys, taken: readonly Taken[], results: readonly EventResult[]): void {
+export function rememberTurns (keys: KnownKeys, taken: readonly Taken[], results: readonly EventResult[]): void {
   const states = new Map(results.map(({ event, state }) => [event.id, state]))
   const progress = new Map<string, { seq: number, count: number, isOpen: boolean }>()
   for (const { id, key, seq } of taken) {

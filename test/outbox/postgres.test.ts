@@ -10,7 +10,6 @@ import { deferred, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 import { until } from '../helpers/outbox.ts'
 import { postgresDatabase, type PostgresDatabase } from '../helpers/outbox-postgres.ts'
-import { postgresSchema } from '../helpers/postgres.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { add, published } from '../helpers/outbox-store-suite.ts'
 
@@ -21,6 +20,18 @@ function test (sentence: string, body: (t: Test, database: PostgresDatabase) => 
     const database = await postgresDatabase(t, options)
     if (database !== undefined) await body(t, database)
   })
+}
+
+/** A pool of somebody who may use the tables that are there, and create none. */
+async function restrictedPool (t: Test, { pool, schema, url }: PostgresDatabase): Promise<pg.Pool> {
+  const role = `${schema}_app`
+  await pool.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA ${schema} TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)
+  const restricted = new pg.Pool({ connectionString: url, options: `-c role=${role}` })
+  t.teardown(async () => {
+    await restricted.end()
+    await pool.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+  return restricted
 }
 
 t.test('wrong options are named', async (t) => {
@@ -61,15 +72,10 @@ test('a schema that is not there fails the opening', async (t, { pool, schema })
   t.equal(pool.idleCount, pool.totalCount)
 })
 
-test('who may not create tables can use the one that is there', async (t, { pool, schema, store, url }) => {
+test('who may not create tables can use the one that is there', async (t, database) => {
+  const { pool, schema, store } = database
   await store.open()
-  const role = `${schema}_app`
-  await pool.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA ${schema} TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)
-  const restricted = new pg.Pool({ connectionString: url, options: `-c role=${role}` })
-  t.teardown(async () => {
-    await restricted.end()
-    await pool.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
-  })
+  const restricted = await restrictedPool(t, database)
   const opened = await postgres({ pool: restricted, schema }).open()
   await pool.query(`INSERT INTO ${schema}.outbox_events (id, type, payload) VALUES ('${uuid()}', 'from SQL', '{}')`)
   t.equal((await opened.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).length, 1)
@@ -199,18 +205,10 @@ test('a large backlog of one key costs a batch no more than a small one', async 
   t.ok(performance.now() - began < 10_000)
 })
 
-t.test('a wait for the database has an end', async (t) => {
-  const server = await postgresSchema(t)
-  if (server === undefined) return
-  const { pool, schema, url } = server
-  const store = await postgres({ pool, schema }).open()
-  const transaction = async (): Promise<void> => {
-    const client = await pool.connect()
-    await store.add(client, () => ({ id: uuid(), type: 'x', key: '', payload: '{}' }))
-    client.release()
-  }
-  await transaction()
-  const { port } = new URL(url)
+test('a wait for the database has an end', async (t, database) => {
+  const { pool, schema, url } = database
+  const store = await database.store.open()
+  await add(database, store, '')
 
   t.test('a pool whose clients are all taken does not hold up a close, and the client that comes late goes back', async (t) => {
     const small = new pg.Pool({ connectionString: url, max: 1 })
@@ -237,7 +235,7 @@ t.test('a wait for the database has an end', async (t) => {
   })
 
   t.test('a connection that falls silent fails the batch: while it looks at once when the app stops, after its work within two seconds', async (t) => {
-    const proxy = await TcpProxy.to(t, Number(port || 5432))
+    const proxy = await TcpProxy.to(t, Number(new URL(url).port || 5432))
     const silent = new pg.Pool({ connectionString: Object.assign(new URL(url), { hostname: '127.0.0.1', port: String(proxy.port) }).href })
     silent.on('error', () => {})
     const stopping = new AbortController()
@@ -259,11 +257,12 @@ function openedBeside (pool: pg.Pool, schema: string): PostgresStore {
   return new PostgresStore(pool, { schema, table: 'outbox_events' })
 }
 
-test('a statement that is not answered fails after ten seconds', async (t, { pool, schema }) => {
+t.test('a statement that is not answered fails after ten seconds', async (t) => {
   const clock = new ManualClock()
-  const client = { on () {}, off () {}, query: () => new Promise<never>(() => {}), release (error?: Error) { released.push(error) } }
   const released: unknown[] = []
-  const connection = new PostgresConnection({ query: pool.query, connect: async () => client }, clock)
+  const query = (): Promise<never> => new Promise(() => {})
+  const client = { on () {}, off () {}, query, release (error?: Error) { released.push(error) } }
+  const connection = new PostgresConnection({ query, connect: async () => client }, clock)
   const rejected = t.rejects(connection.transaction(async () => {}), { code: 'FST_JOBS_TIMEOUT', message: /10000 ms/ })
   await turns()
   await clock.advance(9999)
@@ -271,21 +270,15 @@ test('a statement that is not answered fails after ten seconds', async (t, { poo
   await clock.advance(1)
   await rejected
   t.match(released, [{ code: 'FST_JOBS_TIMEOUT' }])
-  t.ok(schema)
 })
 
-test('a table of version 0.1.0 gets the index that it lacks; who may not create it is told the statement', async (t, { pool, schema, store, url }) => {
+test('an older table gets the index that it lacks; who may not create it is told the statement', async (t, database) => {
+  const { pool, schema, store } = database
   await store.open()
   const indexes = async () => (await pool.query('SELECT indexname FROM pg_indexes WHERE schemaname = $1', [schema])).rows.map(({ indexname }) => indexname)
   await pool.query(`DROP INDEX ${schema}.outbox_events_seq`)
   await t.rejects(postgres({ pool, schema, createTable: false }).open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /CREATE INDEX IF NOT EXISTS "outbox_events_seq" ON .*\(seq\) WHERE state = 'pending'/ })
-  const role = `${schema}_reader`
-  await pool.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA ${schema} TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)
-  const restricted = new pg.Pool({ connectionString: url, options: `-c role=${role}` })
-  t.teardown(async () => {
-    await restricted.end()
-    await pool.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
-  })
+  const restricted = await restrictedPool(t, database)
   await t.rejects(postgres({ pool: restricted, schema }).open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /owner with "CREATE INDEX/, cause: { code: '42501' } })
   await postgres({ pool, schema }).open()
   t.ok((await indexes()).includes('outbox_events_seq'))
