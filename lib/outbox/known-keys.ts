@@ -3,8 +3,8 @@ import type { Clock } from '../../types/backend.ts'
 /** Keys that are remembered, at the most. */
 const MAX_KEYS = 100_000
 /** The share of a relay's time that looking for keys may take, and the milliseconds of it that can be saved up. */
-const SHARE = 0.1
-const SAVINGS = 100
+const SHARE = 0.05
+const SAVINGS = 50
 /** Milliseconds of a walk that are not worth saving. */
 const CHEAP = 50
 /** Finished events of a key from which on the search for its next one begins behind them. */
@@ -16,20 +16,25 @@ export interface Turn {
   readonly floor: number
 }
 
-/** What a store is to do next: look for keys, or take events of those whose turn it is. */
-export type Step =
+/** What is to be done next: look for keys, or take events of those whose turn it is. */
+export type Errand =
   | { readonly type: 'look', readonly walks: boolean }
   | { readonly type: 'take', readonly turns: readonly Turn[] }
 
+/** A key, and the `seq` of its first event. */
+export interface Seen {
+  readonly key: string
+  readonly seq: number
+}
+
 /** What a look found. */
 export interface Sight {
-  /** The keys of the next events by `seq`, with the first event of each, and up to where they were read; `isAll`: there is nothing behind them. */
-  readonly ahead: readonly { readonly key: string, readonly seq: number }[]
+  /** The keys of the next events by `seq`, and up to where they were read; `isAll`: there is nothing behind them. */
+  readonly ahead: readonly Seen[]
   readonly seenTo: number
   readonly isAll: boolean
-  /** The next keys in their order whose first event is due, with that event. `walkFrom`: where the walk goes on; '' when it has come to the end. */
-  readonly walked: readonly { readonly key: string, readonly seq: number }[]
-  readonly walkFrom: string
+  /** Where it walked: the next keys in their order whose first event is due, and where the walk goes on; '' when it has come to the end. */
+  readonly walk?: { readonly keys: readonly Seen[], readonly from: string } | undefined
 }
 
 interface Known {
@@ -61,7 +66,7 @@ export class KnownKeys {
   }
 
   /** What to do until there are events for a batch. */
-  * steps (limit: number): Generator<Step> {
+  * errands (limit: number): Generator<Errand> {
     let looks = this.#turns.size === 0 || this.#hasTime()
     for (let count = 0, goesOn = true; goesOn; count++) {
       if (looks) yield { type: 'look', walks: this.#hasTime() || (count < 2 && !this.#isDear) }
@@ -71,22 +76,22 @@ export class KnownKeys {
     }
   }
 
-  saw ({ ahead, seenTo, isAll, walked, walkFrom }: Sight, walks: boolean, milliseconds: number): void {
+  saw ({ ahead, seenTo, isAll, walk }: Sight, milliseconds: number): void {
     this.#savings -= milliseconds
     this.seenTo = seenTo
     for (const { key, seq } of ahead) {
       if (!this.#turns.has(key)) this.#add(key, this.#isDear ? { floor: seq - 1, finished: WORTH_A_FLOOR } : undefined)
     }
-    if (walks) {
+    if (walk !== undefined) {
       this.#costs = [milliseconds, this.#costs[0]]
-      this.walkFrom = walkFrom
-      for (const { key, seq } of walked) {
+      this.walkFrom = walk.from
+      for (const { key, seq } of walk.keys) {
         const known = this.#turns.get(key)
         if (known === undefined) this.#add(key)
         else known.floor = Math.min(known.floor, seq - 1)
       }
     }
-    this.#goesOn = !isAll || (walks && walkFrom !== '' && this.#hasTime())
+    this.#goesOn = !isAll || (walk !== undefined && walk.from !== '' && this.#hasTime())
   }
 
   /** An event of that key may have come at any place. */

@@ -15,8 +15,14 @@ export interface QueryResult {
   readonly rowCount: number | null
 }
 
+/** A statement that the server plans once a connection. */
+export interface Prepared {
+  readonly name: string
+  readonly text: string
+}
+
 interface PostgresClient {
-  query (text: string, values?: unknown[]): Promise<QueryResult>
+  query (statement: string | Prepared, values?: unknown[]): Promise<QueryResult>
   on (event: 'error', listener: (error: Error) => void): unknown
   off (event: 'error', listener: (error: Error) => void): unknown
   release (error?: Error): void
@@ -24,14 +30,13 @@ interface PostgresClient {
 
 /** What the store needs of a pg.Pool. */
 export interface PostgresPool {
-  query (text: string, values?: unknown[]): Promise<QueryResult>
   connect (): Promise<PostgresClient>
 }
 
 /** A transaction of the store's. */
 export interface Transaction {
   readonly isLost: boolean
-  query (text: string, values?: unknown[]): Promise<QueryResult>
+  query (statement: string | Prepared, values?: unknown[]): Promise<QueryResult>
   /** From here on a stop of the app ends nothing at once: results are to be stored. */
   finish (): void
 }
@@ -65,8 +70,8 @@ export class PostgresConnection {
     const onError = (): void => { isLost = true }
     // The next query says what happened; without a listener the event would end the process.
     client.on('error', onError)
-    const query: Transaction['query'] = (text, values) =>
-      this.#bounded(client.query(text, values), patience, signal, isFinishing ? PATIENCE_WHEN_STOPPING : 0)
+    const query: Transaction['query'] = (statement, values) =>
+      this.#bounded(client.query(statement, values), patience, signal, isFinishing ? PATIENCE_WHEN_STOPPING : 0)
     try {
       await query('BEGIN ISOLATION LEVEL READ COMMITTED; ' +
         `SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(hold)}; SET LOCAL lock_timeout = ${LOCK_PATIENCE}; SET LOCAL statement_timeout = ${patience}; ` +

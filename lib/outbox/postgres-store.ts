@@ -1,26 +1,36 @@
+import { createHash } from 'node:crypto'
 import type { ParkedEvent } from '../../types/outbox.ts'
 import { systemClock } from '../clock.ts'
 import { OutboxIndexError } from '../errors.ts'
-import { KnownKeys, type Turn } from './known-keys.ts'
-import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type QueryResult, type Transaction } from './postgres-connection.ts'
-import { createSeqIndex, createTable, statements, type PostgresNames } from './postgres-sql.ts'
-import { parkedEventOf, readEvents, rememberTurns, withoutGaps, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { KnownKeys, type Seen, type Sight } from './known-keys.ts'
+import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type Prepared, type QueryResult, type Transaction } from './postgres-connection.ts'
+import { createSeqIndex, createTable, EVENTS_AHEAD, KEYS_WALKED, statements, type PostgresNames } from './postgres-sql.ts'
+import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
+import { take, type Candidate, type Found, type Step } from './take.ts'
 import { checkPostgresTransaction } from './transaction.ts'
 
 /** Anything else is the id of no event, and an error to PostgreSQL. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
+
+/** Between the app and the server there is a pooler that gives each transaction another connection, and knows nothing of prepared statements. */
+const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05'])
 
 /** Holds what it hands out by row locks: one transaction a batch, open while the batch is worked on. */
 export class PostgresStore implements OpenStore {
   readonly #connection: PostgresConnection
   readonly #names: PostgresNames
   readonly #sql
+  readonly #preparedRead: Prepared
   readonly #keys = new KnownKeys(systemClock)
+  #prepares = true
 
   constructor (pool: PostgresPool, names: PostgresNames) {
     this.#connection = new PostgresConnection(pool, systemClock)
     this.#names = names
     this.#sql = statements(names)
+    const { read } = this.#sql
+    // A statement of another table, or of another version of this package, must not have the same name in the same connection.
+    this.#preparedRead = { name: `outbox_read_${createHash('sha256').update(read).digest('hex').slice(0, 32)}`, text: read }
   }
 
   /** Asks before it creates: who finds table and index needs no right to create them. */
@@ -52,49 +62,73 @@ export class PostgresStore implements OpenStore {
     return id
   }
 
-  async batch ({ limit, hold, signal }: BatchOptions, work: Work): Promise<readonly EventResult[]> {
+  async batch (options: BatchOptions, work: Work): Promise<readonly EventResult[]> {
+    try {
+      return await this.#batch(options, work)
+    } catch (error) {
+      if (!this.#prepares || !NOT_PREPARED.has((error as { code?: unknown }).code)) throw error
+      // Nothing was handed out yet: it is the statement that reads.
+      this.#prepares = false
+      return this.#batch(options, work)
+    }
+  }
+
+  async #batch ({ limit, hold, signal }: BatchOptions, work: Work): Promise<readonly EventResult[]> {
     const { taken, results } = await this.#connection.transaction(async (transaction) => {
       const taken = await this.#take(transaction, limit)
       if (taken.length === 0) return { taken, results: [] }
       const { events, damaged } = readEvents(taken)
       transaction.finish()
       const results = await work(events, { damaged, get isLost () { return transaction.isLost } })
-      if (results.length > 0) await transaction.query(this.#sql.store, columnsOf(results))
+      await this.#storeResults(transaction, results)
       return { taken, results }
     }, { hold, signal })
     rememberTurns(this.#keys, taken, results)
     return results
   }
 
-  async #take (transaction: Transaction, limit: number): Promise<Taken[]> {
-    for (const step of this.#keys.steps(limit)) {
-      if (step.type === 'look') {
-        await this.#look(transaction, step.walks)
-        continue
-      }
-      const taken = await this.#takeOf(transaction, step.turns, limit)
-      if (taken.length > 0) return taken
+  async #take (transaction: Transaction, limit: number): Promise<Candidate[]> {
+    const taking = take(this.#keys, limit)
+    let next = taking.next()
+    while (!next.done) {
+      const step = next.value
+      next = taking.next(step.type === 'look' ? await this.#look(transaction, step.walks) : await this.#read(transaction, step))
     }
-    return []
+    return next.value
   }
 
-  async #look (transaction: Transaction, walks: boolean): Promise<void> {
+  async #look (transaction: Transaction, walks: boolean): Promise<undefined> {
     const began = systemClock.monotonic()
-    const { rows: [sight] } = await transaction.query(this.#sql.look, [this.#keys.seenTo, this.#keys.walkFrom, walks])
+    const ahead = (await transaction.query(this.#sql.ahead, [this.#keys.seenTo])).rows
     this.#keys.saw({
-      ahead: sight.ahead, seenTo: Number(sight.seen_to), isAll: sight.is_all, walked: sight.walked, walkFrom: sight.walk_from
-    }, walks, systemClock.monotonic() - began)
+      ahead: ahead.map(seenOf),
+      seenTo: ahead.reduce((seenTo, { seen_to: seq }) => Math.max(seenTo, Number(seq)), this.#keys.seenTo),
+      isAll: ahead.reduce((sum, { events }) => sum + events, 0) < EVENTS_AHEAD,
+      walk: walks ? await this.#walk(transaction) : undefined
+    }, systemClock.monotonic() - began)
   }
 
-  async #takeOf (transaction: Transaction, turns: readonly Turn[], limit: number): Promise<Taken[]> {
-    const { rows } = await transaction.query(this.#sql.take, [turns.map(({ key }) => key), turns.map(({ floor }) => floor), limit])
-    const found = new Map<string, { waits: boolean }>(rows.map((row) => [row.key, row]))
-    for (const { key } of turns) {
-      // One that another process has comes to the end of the row; one that waits is found again once it is due.
-      if (found.get(key)?.waits === false) this.#keys.served(key, 0, 0)
-      else this.#keys.forget(key)
+  async #walk (transaction: Transaction): Promise<Sight['walk']> {
+    const { rows } = await transaction.query(this.#sql.walk, [this.#keys.walkFrom])
+    return {
+      keys: rows.filter((row) => row.is_due).map(seenOf),
+      from: rows.length < KEYS_WALKED ? '' : `${rows.at(-1).key}\u0001`
     }
-    return withoutGaps(rows.filter(({ id }) => id !== null))
+  }
+
+  async #read (transaction: Transaction, { turns, share, bytes }: Extract<Step, { type: 'read' }>): Promise<Found> {
+    const { rows } = await transaction.query(this.#prepares ? this.#preparedRead : this.#sql.read, [turns.map(({ key }) => key), turns.map(({ floor }) => floor), share, bytes])
+    return {
+      candidates: rows.map((row) => ({ ...row, isDue: row.is_due, isHeld: row.id !== null })),
+      bytes: rows.reduce((sum, row) => sum + row.bytes, 0)
+    }
+  }
+
+  async #storeResults (transaction: Transaction, results: readonly EventResult[]): Promise<void> {
+    const published = results.filter(({ state }) => state === 'published')
+    const failed = results.filter((result) => result.state !== 'published')
+    if (published.length > 0) await transaction.query(this.#sql.published, [published.map(({ event }) => event.id)])
+    if (failed.length > 0) await transaction.query(this.#sql.failed, columnsOf(failed))
   }
 
   async prune (age: number, limit: number): Promise<number> {
@@ -143,13 +177,16 @@ export class PostgresStore implements OpenStore {
   }
 }
 
-/** The parameters of the statement that stores results. */
-function columnsOf (results: readonly EventResult[]): unknown[][] {
+function seenOf ({ key, seq }: { readonly key: string, readonly seq: string }): Seen {
+  return { key, seq: Number(seq) }
+}
+
+/** The parameters of the statement that stores failures. */
+function columnsOf (results: readonly Exclude<EventResult, { state: 'published' }>[]): unknown[][] {
   return [
     results.map(({ event }) => event.id),
     results.map(({ state }) => state === 'failed' ? 'pending' : state),
-    results.map(({ event }) => event.attempt),
-    results.map((result) => result.state === 'published' ? null : result.message),
+    results.map(({ message }) => message),
     results.map((result) => result.state === 'failed' ? result.delay : 0)
   ]
 }

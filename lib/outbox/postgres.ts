@@ -19,7 +19,7 @@ export interface PostgresStoreOptions {
 }
 
 const checkOptions = optionsCheck(object({
-  pool: { type: 'object', required: ['connect', 'query'], properties: { connect: { kind: 'function' }, query: { kind: 'function' } } },
+  pool: { type: 'object', required: ['connect'], properties: { connect: { kind: 'function' } } },
   schema: identifier,
   table: identifier,
   createTable: { type: 'boolean' }

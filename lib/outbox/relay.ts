@@ -7,7 +7,7 @@ import { logError } from '../log-error.ts'
 import { Attempts, fieldsOf } from './attempt.ts'
 import type { Destination } from './destination.ts'
 import type { ResolvedOutboxOptions } from './options.ts'
-import type { Batch, EventResult, OpenStore } from './store.ts'
+import { groupByKey, type Batch, type EventResult, type OpenStore } from './store.ts'
 
 /** Milliseconds after which a batch starts no further publish, so that its transaction or lease stays short. */
 const BATCH_BUDGET = 5000
@@ -70,7 +70,7 @@ export class Relay {
   async #work (events: readonly OutboxEvent[], batch: Batch, signal: AbortSignal, log: Log): Promise<EventResult[]> {
     const end = this.#clock.monotonic() + BATCH_BUDGET
     const results: EventResult[] = []
-    const streams = byKey(events)
+    const streams = [...groupByKey(events).values()]
     let pressure: { readonly error: unknown } | undefined
     const publishStreams = async (): Promise<void> => {
       for (let stream = streams.shift(); stream !== undefined; stream = streams.shift()) {
@@ -131,15 +131,4 @@ export class Relay {
     this.#isPruning = false
     this.#isPruning = await this.#store.prune(this.#options.retention, PRUNE_STEP) === PRUNE_STEP
   }
-}
-
-/** The events of each key, in their order. */
-function byKey (events: readonly OutboxEvent[]): OutboxEvent[][] {
-  const streams = new Map<string, OutboxEvent[]>()
-  for (const event of events) {
-    const stream = streams.get(event.key)
-    if (stream === undefined) streams.set(event.key, [event])
-    else stream.push(event)
-  }
-  return [...streams.values()]
 }

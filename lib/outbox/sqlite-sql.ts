@@ -54,7 +54,7 @@ WITH RECURSIVE keys (key, place) AS (
 )
 SELECT key, (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending') AS seq FROM keys WHERE key IS NOT NULL`,
     /** The next unfinished events of a key. The time is that of the machine, as the database's is; asking SQLite for it, event by event, takes longer than all the rest. */
-    next: `SELECT seq, ${row}, ${free} AS held, ${due} AS is_due FROM ${table} WHERE key = :key AND ${pending} AND seq > :floor ORDER BY seq LIMIT :count`,
+    next: `SELECT seq, ${row}, ${free} AS is_held, ${due} AS is_due FROM ${table} WHERE key = :key AND ${pending} AND seq > :floor ORDER BY seq LIMIT :count`,
     claim: `UPDATE ${table} SET claimed_by = :claim, claimed_until = ${NOW} + :hold WHERE id IN (SELECT value FROM json_each(:ids))`,
     store: `
 UPDATE ${table} SET

@@ -4,9 +4,10 @@ import type { ParkedEvent } from '../../types/outbox.ts'
 import { systemClock } from '../clock.ts'
 import { isBusy } from '../node-sqlite.ts'
 import { uuid } from '../uuid.ts'
-import { KnownKeys, type Turn } from './known-keys.ts'
+import { KnownKeys } from './known-keys.ts'
 import { createTable, EVENTS_AHEAD, KEYS_WALKED, statements } from './sqlite-sql.ts'
-import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Taken, type Work } from './store.ts'
+import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
+import { take, type Candidate, type Found, type Step } from './take.ts'
 import { checkSqliteTransaction } from './transaction.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
@@ -16,8 +17,6 @@ const BUSY_PAUSE = 20
 const PATIENCE = 5000
 /** Milliseconds by which a claim may seem to be made in the future. */
 const FUTURE = 1000
-/** Characters of payload from which on a batch takes no further event. */
-const BATCH_SIZE = 16 * 1024 * 1024
 
 /** Holds what it hands out by leases, since SQLite has no row locks. */
 export class SqliteStore implements OpenStore {
@@ -59,26 +58,21 @@ export class SqliteStore implements OpenStore {
     return stored
   }
 
-  #claim (claim: string, limit: number, hold: number): Taken[] {
+  #claim (claim: string, limit: number, hold: number): Candidate[] {
     const taken = this.#take(limit)
     if (taken.length > 0) this.#db.prepare(this.#sql.claim).run({ claim, hold: Math.ceil(hold), ids: JSON.stringify(taken.map(({ id }) => id)) })
     return taken
   }
 
-  #take (limit: number): Taken[] {
-    for (const step of this.#keys.steps(limit)) {
-      if (step.type === 'look') {
-        this.#look()
-        continue
-      }
-      const taken = this.#takeOf(step.turns, limit)
-      if (taken.length > 0) return taken
-    }
-    return []
+  #take (limit: number): Candidate[] {
+    const taking = take(this.#keys, limit)
+    let next = taking.next()
+    while (!next.done) next = taking.next(next.value.type === 'look' ? this.#look() : this.#read(next.value))
+    return next.value
   }
 
   /** Always walks: nothing that is finished lies in the way here. */
-  #look (): void {
+  #look (): undefined {
     const began = systemClock.monotonic()
     const keys = this.#keys
     const ahead = this.#db.prepare(this.#sql.ahead).all(keys.seenTo) as any[] // The columns that the statement selects.
@@ -87,49 +81,26 @@ export class SqliteStore implements OpenStore {
       ahead,
       seenTo: ahead.at(-1)?.seq ?? keys.seenTo,
       isAll: ahead.length < EVENTS_AHEAD,
-      walked,
-      walkFrom: walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`
-    }, true, systemClock.monotonic() - began)
+      walk: { keys: walked, from: walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001` }
+    }, systemClock.monotonic() - began)
   }
 
-  /** The first event of each key, then as many more of each as there is room for, until there are enough. */
-  #takeOf (turns: readonly Turn[], limit: number): Taken[] {
+  /** Counts a character of payload as a byte. */
+  #read ({ turns, share, bytes }: Extract<Step, { type: 'read' }>): Found {
     const now = Date.now()
     const times = { now, future: claimAt(now + FUTURE) }
     const next = this.#db.prepare(this.#sql.next)
-    const taken: Taken[] = []
-    let size = 0
-    let round = turns.map(({ key, floor }) => ({ key, seq: floor, isFirst: true }))
-    while (round.length > 0) {
-      const share = round[0]!.isFirst ? 1 : Math.ceil((limit - taken.length) / round.length)
-      const following: typeof round = []
-      for (const { key, seq, isFirst } of round) {
-        const count = Math.min(share, limit - taken.length)
-        if (count === 0 || size >= BATCH_SIZE) return inOrder(taken)
-        let last = seq
-        let found = 0
-        let isElsewhere = false
-        for (const row of next.iterate({ key, floor: seq, count, ...times }) as Iterable<any>) { // The columns that the statement selects.
-          if (row.held === 0) {
-            isElsewhere = row.is_due === 1
-            break
-          }
-          taken.push(row)
-          size += row.payload.length
-          last = row.seq
-          found++
-          if (size >= BATCH_SIZE) return inOrder(taken)
-        }
-        if (isFirst && found === 0) {
-          // One that another process has comes to the end of the row; one that waits is found again once it is due.
-          if (isElsewhere) this.#keys.served(key, 0, 0)
-          else this.#keys.forget(key)
-        }
-        if (found === count) following.push({ key, seq: last, isFirst: false })
+    const candidates: Candidate[] = []
+    let read = 0
+    for (const { key, floor } of turns) {
+      for (const row of next.iterate({ key, floor, count: share, ...times }) as Iterable<any>) { // The columns that the statement selects.
+        candidates.push({ ...row, isDue: row.is_due === 1, isHeld: row.is_held === 1 })
+        read += row.payload.length
+        if (row.is_held === 0) break
+        if (read >= bytes) return { candidates, bytes: read }
       }
-      round = following
     }
-    return inOrder(taken)
+    return { candidates, bytes: read }
   }
 
   /** Those whose lease was lost are left to whoever has it now. */
@@ -219,8 +190,4 @@ export class SqliteStore implements OpenStore {
 /** Claims are compared by their time. */
 function claimAt (time: number): string {
   return `${time.toString(16).padStart(12, '0')} ${uuid()}`
-}
-
-function inOrder (taken: Taken[]): Taken[] {
-  return taken.sort((a, b) => Number(a.seq) - Number(b.seq))
 }

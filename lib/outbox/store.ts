@@ -86,19 +86,15 @@ export interface EventRow {
   readonly attempts: number
 }
 
-/** An event that is handed out, in its order. */
-export type Taken = EventRow & {
-  /** Due, and this process holds it. */
-  readonly held: boolean
-}
-
-/** Of each key the held events up to the first one that is not: what comes after a gap has to wait. */
-export function withoutGaps (candidates: readonly Taken[]): Taken[] {
-  const gaps = new Set<string>()
-  return candidates.filter(({ key, held }) => {
-    if (!held) gaps.add(key)
-    return !gaps.has(key)
-  })
+/** In their order. */
+export function groupByKey<T extends { readonly key: string }> (events: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const event of events) {
+    const group = groups.get(event.key)
+    if (group === undefined) groups.set(event.key, [event])
+    else group.push(event)
+  }
+  return groups
 }
 
 /** Events for their next attempt. */
@@ -117,7 +113,7 @@ export function readEvents (rows: readonly EventRow[]): { readonly events: Outbo
 }
 
 /** Remembers whose turn it was, and how far each key has come. One of which no event was begun keeps its place. */
-export function rememberTurns (keys: KnownKeys, taken: readonly Taken[], results: readonly EventResult[]): void {
+export function rememberTurns (keys: KnownKeys, taken: readonly EventRow[], results: readonly EventResult[]): void {
   const states = new Map(results.map(({ event, state }) => [event.id, state]))
   const progress = new Map<string, { seq: number, count: number, isOpen: boolean }>()
   for (const { id, key, seq } of taken) {

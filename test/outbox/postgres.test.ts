@@ -35,7 +35,7 @@ async function restrictedPool (t: Test, { pool, schema, url }: PostgresDatabase)
 }
 
 t.test('wrong options are named', async (t) => {
-  const pool = { connect: async () => { throw new Error('not called') }, query: async () => { throw new Error('not called') } }
+  const pool = { connect: async () => { throw new Error('not called') } }
   const wrong: [unknown, RegExp][] = [
     [undefined, /got undefined/],
     [{}, /required property 'pool'/],
@@ -115,8 +115,8 @@ async function lockHeadsWhile (t: Test, { pool, schema }: PostgresDatabase, mean
   const { rows: [{ pid }] } = await client.query('SELECT pg_backend_pid() AS pid')
   await gatekeeper.query('SELECT pg_advisory_lock($1)', [gate])
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-  const held = sql.take.replace('ORDER BY turn LIMIT $3 FOR', `AND pg_advisory_lock(${gate})::text IS NOT NULL ORDER BY turn LIMIT $3 FOR`)
-  const locking = client.query(held, [[''], [0], 10])
+  const held = sql.read.replace('FOR UPDATE', `AND pg_advisory_lock(${gate})::text IS NOT NULL FOR UPDATE`)
+  const locking = client.query(held, [[''], [0], 1, 1000])
   await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'advisory'", [pid])).rowCount === 1)
   await meanwhile()
   await gatekeeper.query('SELECT pg_advisory_unlock($1)', [gate])
@@ -146,7 +146,50 @@ test('in a database whose transactions are serializable by default, too', async 
 test('a head that nobody touched after this relay looked is its own', async (t, database) => {
   const store = await database.store.open()
   await add(database, store, '', '')
-  t.same(await lockHeadsWhile(t, database, async () => {}), ['', ''])
+  t.same(await lockHeadsWhile(t, database, async () => {}), [''])
+})
+
+/** A store with a connection of its own, whose prepared statements can be seen. */
+async function withOneConnection (t: Test, { schema, url }: PostgresDatabase) {
+  const pool = new pg.Pool({ connectionString: url, max: 1 })
+  t.teardown(() => pool.end())
+  const store = await postgres({ pool, schema }).open()
+  const batch = async (): Promise<string[]> => (await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))).map(({ event }) => event.id)
+  const prepared = async (): Promise<string[]> => (await pool.query("SELECT name FROM pg_prepared_statements WHERE name LIKE 'outbox%'")).rows.map(({ name }) => name)
+  return { pool, store, batch, prepared }
+}
+
+test('the statement that reads is planned once a connection', async (t, database) => {
+  const { store, batch, prepared } = await withOneConnection(t, database)
+  const first = await add(database, store, '')
+  t.same(await batch(), first)
+  const second = await add(database, store, '')
+  t.same(await batch(), second)
+  t.equal((await prepared()).length, 1)
+})
+
+test('behind a pooler whose connections have not prepared what this one has, a batch reads all the same', async (t, database) => {
+  const { pool, store, batch, prepared } = await withOneConnection(t, database)
+  await batch()
+  await add(database, store, '')
+  await batch()
+  await pool.query('DEALLOCATE ALL')
+  const ids = await add(database, store, '')
+  t.same(await batch(), ids, 'handed out once, in the batch that found out')
+  t.same(await batch(), [])
+  t.same(await prepared(), [], 'and prepares nothing any more')
+})
+
+test('behind a pooler whose connections have prepared what this one has not, a batch reads all the same', async (t, database) => {
+  const before = await withOneConnection(t, database)
+  await add(database, before.store, '')
+  await before.batch()
+  const [name] = await before.prepared()
+  const { pool, store, batch } = await withOneConnection(t, database)
+  await pool.query(`PREPARE ${name} AS SELECT 1`)
+  pool.on('connect', (client) => client.query(`PREPARE ${name} AS SELECT 1`))
+  const ids = await add(database, store, '')
+  t.same(await batch(), ids)
 })
 
 test('a relay that sleeps for longer than its hold loses the batch, and tells it to stop', async (t, database) => {
@@ -186,7 +229,7 @@ t.test('a client that fails is given back as broken, and may go on failing', asy
     release: (error: unknown) => { released.push(error) }
   })
   const store = await postgres({
-    pool: { query: async () => ({ rows: [{ exists: true }], rowCount: 1 }), connect: async () => client }
+    pool: { connect: async () => client }
   }).open()
   released.length = 0
   isBroken = true
@@ -262,7 +305,7 @@ t.test('a statement that is not answered fails after ten seconds', async (t) => 
   const released: unknown[] = []
   const query = (): Promise<never> => new Promise(() => {})
   const client = { on () {}, off () {}, query, release (error?: Error) { released.push(error) } }
-  const connection = new PostgresConnection({ query, connect: async () => client }, clock)
+  const connection = new PostgresConnection({ connect: async () => client }, clock)
   const rejected = t.rejects(connection.transaction(async () => {}), { code: 'FST_JOBS_TIMEOUT', message: /10000 ms/ })
   await turns()
   await clock.advance(9999)
