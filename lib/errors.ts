@@ -35,7 +35,7 @@ export const LeaseLostError = jobsError('FST_JOBS_LEASE_LOST', "The lease of job
 export const StalledError = jobsError('FST_JOBS_STALLED',
   "Job '%s' (%s) lost the process that ran it %s, more than maxStalls allows; look for what kills or blocks the process, or raise maxStalls", 500)
 export const ClosedError = jobsError('FST_JOBS_CLOSED',
-  'The app has closed, %s cannot be answered any more; ask before it closes. fastify.jobs.status() still tells about services and schedules', 503)
+  'The app has closed, %s comes too late; call it before the app closes. fastify.jobs.status() still tells about services and schedules', 503)
 const UniqueKeyTaken = jobsError('FST_JOBS_UNIQUE_KEY_TAKEN',
   "Dead letter '%s' was not retried: job '%s' has its unique key by now; wait until that job has ended, cancel it, or remove the dead letter", 409)
 

@@ -1,7 +1,7 @@
 import type { Backend } from '../types/backend.ts'
 import type { DeadLetter, JobView } from '../types/job.ts'
 import type { JobsStatus, QueueStatus } from '../types/jobs.ts'
-import { ClosedError, NotSupportedError, stoppingError, UniqueKeyTakenError } from './errors.ts'
+import { NotSupportedError, stoppingError, UniqueKeyTakenError } from './errors.ts'
 import type { Queue } from './queue.ts'
 import type { Runtime } from './runtime.ts'
 
@@ -18,7 +18,7 @@ export class Inspection {
   async status (): Promise<JobsStatus> {
     const { lifecycle, queues, scheduler, services } = this.#runtime
     // The backends are closed in the end.
-    const rows = await Promise.all((this.#isClosed ? [] : queues).map(async (queue) => [queue.name, await queueStatus(queue)] as const))
+    const rows = await Promise.all((lifecycle.state === 'stopped' ? [] : queues).map(async (queue) => [queue.name, await queueStatus(queue)] as const))
     return {
       isRunning: lifecycle.state === 'running',
       isStopping: lifecycle.state === 'stopping',
@@ -32,7 +32,7 @@ export class Inspection {
   }
 
   async get (id: string): Promise<JobView & { attempts: number } | undefined> {
-    this.#assertOpen(`get('${id}')`)
+    this.#runtime.lifecycle.assertNotStopped(`get('${id}')`)
     const view = await this.#first((backend) => backend.find(id))
     if (view === undefined) return undefined
     const attempts = view.attempts ?? this.#runtime.definitionOf(view.name, view.queue).attempts
@@ -40,7 +40,7 @@ export class Inspection {
   }
 
   async cancel (id: string): Promise<boolean> {
-    this.#assertOpen(`cancel('${id}')`)
+    this.#runtime.lifecycle.assertNotStopped(`cancel('${id}')`)
     if (this.#interrupt(id)) return true
     const cancelled = await this.#first(async (backend) => await backend.cancel(id) || undefined) === true
     if (cancelled) this.#runtime.idle.check()
@@ -49,13 +49,13 @@ export class Inspection {
   }
 
   async listDead ({ queue, limit = 100 }: { queue?: string, limit?: number } = {}): Promise<DeadLetter[]> {
-    this.#assertOpen('deadLetters.list()')
+    this.#runtime.lifecycle.assertNotStopped('deadLetters.list()')
     const lists = await Promise.all(this.#runtime.queuesNamed(queue).map((one) => inspectable(one).listDead(one.name, { limit })))
     return lists.flat().sort((a, b) => a.finishedAt! - b.finishedAt!).slice(0, limit)
   }
 
   async retry (id: string): Promise<boolean> {
-    this.#assertOpen(`deadLetters.retry('${id}')`)
+    this.#runtime.lifecycle.assertNotStopped(`deadLetters.retry('${id}')`)
     if (!this.#runtime.lifecycle.accepts) throw stoppingError(id)
     const answer = await this.#first(async (backend) => await backend.retry(id) || undefined)
     if (typeof answer === 'object') throw new UniqueKeyTakenError(id, answer.heldBy)
@@ -63,16 +63,8 @@ export class Inspection {
   }
 
   async remove (id: string): Promise<boolean> {
-    this.#assertOpen(`deadLetters.remove('${id}')`)
+    this.#runtime.lifecycle.assertNotStopped(`deadLetters.remove('${id}')`)
     return await this.#first(async (backend) => await backend.remove(id) || undefined) === true
-  }
-
-  get #isClosed (): boolean {
-    return this.#runtime.lifecycle.state === 'stopped'
-  }
-
-  #assertOpen (call: string): void {
-    if (this.#isClosed) throw new ClosedError(call)
   }
 
   /** Cancels a job that runs in this process. */

@@ -35,8 +35,14 @@ export class JobsFacade {
     const { scheduler } = runtime
     this.schedules = {
       list: () => scheduler.list(),
-      pause: (name: string) => scheduler.pause(name),
-      resume: (name: string) => scheduler.resume(name),
+      pause: (name: string) => {
+        runtime.lifecycle.assertNotStopped(`schedules.pause('${name}')`)
+        scheduler.pause(name)
+      },
+      resume: (name: string) => {
+        runtime.lifecycle.assertNotStopped(`schedules.resume('${name}')`)
+        scheduler.resume(name)
+      },
       run: (name: string) => scheduler.run(name)
     }
   }
@@ -102,15 +108,18 @@ export class JobsFacade {
   }
 
   pause (queue?: string): void {
+    this.#runtime.lifecycle.assertNotStopped(callOf('pause', queue))
     for (const { worker } of this.#runtime.queuesNamed(queue)) worker.pause()
     this.#runtime.idle.check()
   }
 
   resume (queue?: string): void {
+    this.#runtime.lifecycle.assertNotStopped(callOf('resume', queue))
     for (const { worker } of this.#runtime.queuesNamed(queue)) worker.resume()
   }
 
   addHook<Name extends keyof JobHooks> (name: Name, hook: JobHooks[Name]): void {
+    this.#runtime.lifecycle.assertNotStopped(`addHook('${name}')`)
     this.#runtime.hooks.add(name, hook)
   }
 
@@ -139,4 +148,8 @@ export class JobsFacade {
 function checkId (id: unknown, call: string): string {
   if (typeof id !== 'string') throw new InvalidOptionsError(`call of ${call}: the id must be a string, got ${kindOf(id)}`)
   return id
+}
+
+function callOf (method: string, queue: string | undefined): string {
+  return queue === undefined ? `${method}()` : `${method}('${queue}')`
 }

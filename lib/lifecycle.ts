@@ -3,7 +3,7 @@ import type { Backend, Clock, Outcome } from '../types/backend.ts'
 import type { ShutdownOptions } from '../types/options.ts'
 import { ABORT_GRACE } from './attempt.ts'
 import { Budget } from './budget.ts'
-import { stoppingError } from './errors.ts'
+import { ClosedError, stoppingError } from './errors.ts'
 import type { Hooks } from './hooks.ts'
 import type { Idle } from './idle.ts'
 import { logError } from './log-error.ts'
@@ -63,6 +63,11 @@ export class Lifecycle {
   get releasedByStop (): Outcome | undefined {
     if (this.#budget === undefined) return undefined
     return this.#drainsQueued ? { type: 'released', runAt: this.#context.clock.now() + this.#budget.left } : { type: 'released' }
+  }
+
+  /** Throws FST_JOBS_CLOSED, which names the call, once there is nothing left that it could be about. */
+  assertNotStopped (call: string): void {
+    if (this.#state === 'stopped') throw new ClosedError(call)
   }
 
   get stopping (): AbortSignal {

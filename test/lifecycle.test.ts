@@ -578,6 +578,12 @@ t.test('once the app has stopped, idle() resolves; services and schedules still 
   await t.rejects(app.jobs.deadLetters.list(), closed)
   await t.rejects(app.jobs.deadLetters.retry(id), closed)
   await t.rejects(app.jobs.deadLetters.remove(id), closed)
+  t.throws(() => app.jobs.pause(), { ...closed, message: /pause\(\) comes too late/ })
+  t.throws(() => app.jobs.resume('default'), { ...closed, message: /resume\('default'\) comes too late/ })
+  t.throws(() => app.jobs.addHook('onSuccess', () => {}), closed)
+  t.throws(() => app.jobs.schedules.pause('hourly'), closed)
+  t.throws(() => app.jobs.schedules.resume('hourly'), closed)
+  await t.rejects(app.jobs.schedules.run('hourly'), { code: 'FST_JOBS_STOPPING' })
 })
 
 t.test('the drain waits for hooks within the budget, so that they have their database', async (t) => {

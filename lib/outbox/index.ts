@@ -14,14 +14,18 @@ import type { OpenStore } from './store.ts'
 async function outbox (instance: FastifyInstance, given: OutboxOptions): Promise<void> {
   const options = resolveOptions(given)
   const store = await open(options)
+  let isClosed = false
   // The relay has stopped by then: services end before any plugin's onClose.
-  instance.addHook('onClose', async () => store.close())
+  instance.addHook('onClose', async () => {
+    isClosed = true
+    store.close()
+  })
 
   const destination = destinationOf(options.destination, instance.jobs)
   const relay = new Relay(options, destination, store, systemClock)
   instance.jobs.service(options.name, poll(options.every, relay.pass))
   // Its one `add` does what each overload says, by the store that it has.
-  instance.decorate('outbox', new OutboxFacade(store, destination, options.maxPayloadBytes) as unknown as Outbox)
+  instance.decorate('outbox', new OutboxFacade(store, destination, options.maxPayloadBytes, () => isClosed) as unknown as Outbox)
 
   const { metrics } = instance.jobs
   if (metrics === undefined) return

@@ -1,6 +1,6 @@
 import type { AddOptions, ParkedEvent } from '../../types/outbox.ts'
 import { encodePayload } from '../envelope.ts'
-import { InvalidOptionsError, kindOf } from '../errors.ts'
+import { ClosedError, InvalidOptionsError, kindOf } from '../errors.ts'
 import { uuid } from '../uuid.ts'
 import { object, optionsCheck } from '../validation.ts'
 import type { Destination } from './destination.ts'
@@ -18,17 +18,29 @@ export class OutboxFacade {
   readonly #maxPayloadBytes: number
   readonly parked
 
-  constructor (store: OpenStore, destination: Destination, maxPayloadBytes: number) {
+  constructor (store: OpenStore, destination: Destination, maxPayloadBytes: number, isClosed: () => boolean) {
     this.#store = store
     this.#destination = destination
     this.#maxPayloadBytes = maxPayloadBytes
+    const assertOpen = (call: string): void => {
+      if (isClosed()) throw new ClosedError(`outbox.parked.${call}`)
+    }
     this.parked = {
       list: async (options: { limit?: number } = {}): Promise<ParkedEvent[]> => {
         checkListOptions(options, 'call of outbox.parked.list')
+        assertOpen('list()')
         return store.listParked(options.limit ?? 100)
       },
-      retry: async (id: string): Promise<boolean> => store.retryParked(checkId(id, 'retry')),
-      remove: async (id: string): Promise<boolean> => store.removeParked(checkId(id, 'remove'))
+      retry: async (id: string): Promise<boolean> => {
+        checkId(id, 'retry')
+        assertOpen(`retry('${id}')`)
+        return store.retryParked(id)
+      },
+      remove: async (id: string): Promise<boolean> => {
+        checkId(id, 'remove')
+        assertOpen(`remove('${id}')`)
+        return store.removeParked(id)
+      }
     }
   }
 
@@ -47,7 +59,6 @@ export class OutboxFacade {
   }
 }
 
-function checkId (id: unknown, call: string): string {
+function checkId (id: unknown, call: string): void {
   if (typeof id !== 'string') throw new InvalidOptionsError(`call of outbox.parked.${call}: the id must be a string, got ${kindOf(id)}`)
-  return id
 }

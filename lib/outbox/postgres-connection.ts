@@ -1,12 +1,11 @@
 import type { Clock } from '../../types/backend.ts'
 import { OutboxSilentError } from '../errors.ts'
+import { LOCK_PATIENCE } from './postgres-sql.ts'
 
 /** Milliseconds that a client, or the answer to a statement, is waited for. */
 const PATIENCE = 10_000
 /** The same once the app stops, for what should still be stored. */
 const PATIENCE_WHEN_STOPPING = 2000
-/** Milliseconds that the server waits for a table which somebody has locked. */
-const LOCK_PATIENCE = 5000
 /** Milliseconds that the creation of an index over a large table may take. */
 export const CREATION_PATIENCE = 300_000
 

@@ -1,5 +1,8 @@
 import { quote } from './identifier.ts'
 
+/** Milliseconds that the server waits for a table which somebody has locked. */
+export const LOCK_PATIENCE = 5000
+
 /** Serialises the creation of tables: 'outbox' in ASCII, in the space of advisory locks that everybody shares. */
 const CREATION_LOCK = 0x6f7574626f78
 /** Events, and keys, that one look for keys sees at the most. */
@@ -50,7 +53,8 @@ export function statements (names: PostgresNames) {
   const due = `(due_at <= statement_timestamp() OR coalesce(ended_at, created_at) > ${future})`
 
   return {
-    lockCreation: `SELECT pg_advisory_xact_lock(${CREATION_LOCK})`,
+    /** Another process may take its time over the creation; nobody else has that lock. For the table the patience is the usual one: writers queue behind who waits for it. */
+    lockCreation: `SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(${CREATION_LOCK}); SET LOCAL lock_timeout = ${LOCK_PATIENCE}`,
     exists: `SELECT to_regclass('${table}') IS NOT NULL AS exists`,
     /** Whether some index begins with \`seq\` and covers what is pending. */
     hasSeqIndex: `

@@ -15,6 +15,8 @@ const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
 /** Between the app and the server there is a pooler that gives each transaction another connection, and knows nothing of prepared statements. */
 const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05'])
 
+const INSUFFICIENT_PRIVILEGE = '42501'
+
 /** Holds what it hands out by row locks: one transaction a batch, open while the batch is worked on. */
 export class PostgresStore implements OpenStore {
   readonly #connection: PostgresConnection
@@ -42,13 +44,15 @@ export class PostgresStore implements OpenStore {
   async complete (mayCreate: boolean): Promise<void> {
     if (await this.#isTrue(this.#sql.hasSeqIndex)) return
     const statement = createSeqIndex(this.#names)
-    const table = `${this.#names.schema}.${this.#names.table}`
-    if (!mayCreate) throw new OutboxIndexError(table, `create it with "${statement}"`)
+    const { schema, table } = this.#names
+    const lacking = (advice: string, cause?: unknown) => new OutboxIndexError(`${schema}.${table}`, `${advice} "${statement}"`, { cause })
+    if (!mayCreate) throw lacking('create it with')
     try {
       await this.#createOnce(statement)
     } catch (error) {
-      throw new OutboxIndexError(table, `have it created by the table's owner with "${statement}"`, { cause: error })
+      throw lacking((error as { code?: unknown }).code === INSUFFICIENT_PRIVILEGE ? "have it created by the table's owner with" : 'it could not be created now; start again, or create it with', error)
     }
+    if (!await this.#isTrue(this.#sql.hasSeqIndex)) throw lacking(`something else, or an index that is not valid, has the name '${table}_seq'; remove it, or create the index under another name, as in`)
   }
 
   async probe (): Promise<void> {

@@ -178,6 +178,15 @@ t.test('parked events are asked for by the hundred, and by an id that is a strin
   await t.rejects(parked.remove(null as never), { code: 'FST_JOBS_INVALID_OPTIONS', message: /parked.remove.*got null/ })
 })
 
+t.test('once the app has closed, questions about parked events are answered with that', async (t) => {
+  const app = await outboxApp(t, { store: new ScriptedStore(), publish })
+  await app.close()
+  const closed = { code: 'FST_JOBS_CLOSED', statusCode: 503 }
+  await t.rejects(app.outbox.parked.list(), { ...closed, message: /outbox\.parked\.list\(\)/ })
+  await t.rejects(app.outbox.parked.retry('x'), { ...closed, message: /outbox\.parked\.retry\('x'\)/ })
+  await t.rejects(app.outbox.parked.remove('x'), { ...closed, message: /outbox\.parked\.remove\('x'\)/ })
+})
+
 t.test('with a job every event becomes one of it, whose id and correlation id are the event’s', async (t) => {
   const store = new ScriptedStore()
   const app = await outboxApp(t, { store, job: 'handle-event' })

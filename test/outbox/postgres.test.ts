@@ -329,6 +329,36 @@ test('an older table gets the index that it lacks; who may not create it is told
   await t.resolves(postgres({ pool, schema, createTable: false }).open(), 'an index of another name will do')
 })
 
+test('an index that is lacking is not taken for created where something else has its name', async (t, { pool, schema, store }) => {
+  await store.open()
+  await pool.query(`DROP INDEX ${schema}.outbox_events_seq; CREATE SEQUENCE ${schema}.outbox_events_seq`)
+  await t.rejects(store.open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /something else.* has the name 'outbox_events_seq'.*"CREATE INDEX/ })
+})
+
+test('an index that cannot be created now, since somebody writes to the table, is asked for again', async (t, { pool, schema, store }) => {
+  await store.open()
+  await pool.query(`DROP INDEX ${schema}.outbox_events_seq`)
+  const writer = await pool.connect()
+  t.teardown(() => writer.release(true))
+  await writer.query(`BEGIN; LOCK TABLE ${schema}.outbox_events IN ROW EXCLUSIVE MODE`)
+  await t.rejects(store.open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /could not be created now; start again/, cause: { code: '55P03' } })
+})
+
+test('who starts while another process creates the index waits for it, however long that takes', async (t, { pool, schema, store }) => {
+  await store.open()
+  await pool.query(`DROP INDEX ${schema}.outbox_events_seq`)
+  const creator = await pool.connect()
+  t.teardown(() => creator.release(true))
+  await creator.query(`BEGIN; ${statements({ schema, table: 'outbox_events' }).lockCreation}; SET LOCAL lock_timeout = 0`)
+  const opening = store.open()
+  // Longer than the patience with a table that is locked.
+  await until(async () => (await pool.query(
+    "SELECT FROM pg_stat_activity WHERE wait_event = 'advisory' AND pg_blocking_pids(pid) @> ARRAY[$1::int] AND query_start < clock_timestamp() - interval '5.5 s'",
+    [(creator as unknown as { processID: number }).processID])).rowCount === 1)
+  await creator.query('COMMIT')
+  await t.resolves(opening)
+})
+
 test('while an old snapshot is held, and a walk over what is finished takes long, a fresh event is found and those of one key go on', async (t, { pool, schema, store, ...database }) => {
   const snapshot = await pool.connect()
   t.teardown(() => snapshot.release(true))
