@@ -5,6 +5,9 @@ const MAX_KEYS = 100_000
 /** The share of a relay's time that looking for keys may take, and the milliseconds of it that can be saved up. */
 const SHARE = 0.05
 const SAVINGS = 50
+/** Milliseconds after which it is worth looking again where there was nothing more, and walking again from the beginning, as long as there is something to take. */
+const LOOK_INTERVAL = 10
+const WALK_INTERVAL = 250
 /** Milliseconds of a walk that are not worth saving. */
 const CHEAP = 50
 /** Finished events of a key from which on the search for its next one begins behind them. */
@@ -16,25 +19,16 @@ export interface Turn {
   readonly floor: number
 }
 
-/** What is to be done next: look for keys, or take events of those whose turn it is. */
+/** What is to be done next: look for keys, onwards by `seq` or from key to key, or take events of those whose turn it is. */
 export type Errand =
-  | { readonly type: 'look', readonly walks: boolean }
+  | { readonly type: 'look', readonly behind: number }
+  | { readonly type: 'walk', readonly from: string }
   | { readonly type: 'take', readonly turns: readonly Turn[] }
 
 /** A key, and the `seq` of its first event. */
 export interface Seen {
   readonly key: string
   readonly seq: number
-}
-
-/** What a look found. */
-export interface Sight {
-  /** The keys of the next events by `seq`, and up to where they were read; `isAll`: there is nothing behind them. */
-  readonly ahead: readonly Seen[]
-  readonly seenTo: number
-  readonly isAll: boolean
-  /** Where it walked: the next keys in their order whose first event is due, and where the walk goes on; '' when it has come to the end. */
-  readonly walk?: { readonly keys: readonly Seen[], readonly from: string } | undefined
 }
 
 interface Known {
@@ -50,48 +44,58 @@ interface Known {
  * turn it is, and looks for more keys, onwards by `seq` and round and round from key to key, for a share of the time.
  */
 export class KnownKeys {
-  seenTo = 0
-  walkFrom = ''
-  readonly #clock: Clock
+  readonly #clock: Pick<Clock, 'monotonic'>
   readonly #turns = new Map<string, Known>()
   #savings = SAVINGS
   #savedAt: number
   /** Milliseconds that the last walk took, and the one before. */
   #costs: readonly [number, number] = [0, 0]
-  #goesOn = false
+  #seenTo = 0
+  #hasSeenAll = false
+  #lookedAt = -Infinity
+  /** Where the walk goes on; '' when it has come to the end. */
+  #walkFrom = ''
+  #walkBeganAt = -Infinity
 
-  constructor (clock: Clock) {
+  constructor (clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock
     this.#savedAt = clock.monotonic()
   }
 
   /** What to do until there are events for a batch. */
   * errands (limit: number): Generator<Errand> {
-    let looks = this.#turns.size === 0 || this.#hasTime()
+    let isSearching = this.#turns.size === 0
     for (let count = 0, goesOn = true; goesOn; count++) {
-      if (looks) yield { type: 'look', walks: this.#hasTime() || (count < 2 && !this.#isDear) }
+      const looks = isSearching || (this.#hasTime() && this.#isLookDue)
+      let walks = false
+      if (looks) {
+        yield * this.#look()
+        walks = isSearching ? this.#hasTime() || (count < 2 && !this.#isDear) : this.#isWalkDue
+        if (walks) yield * this.#walk()
+      }
       for (let rest = this.#turns.size; rest > 0; rest -= limit) yield { type: 'take', turns: this.#next(limit) }
-      goesOn = !looks || this.#goesOn
-      looks = true
+      goesOn = !looks || !this.#hasSeenAll || (walks && this.#walkFrom !== '' && this.#hasTime())
+      isSearching = true
     }
   }
 
-  saw ({ ahead, seenTo, isAll, walk }: Sight, milliseconds: number): void {
-    this.#savings -= milliseconds
-    this.seenTo = seenTo
+  /** What a look found: the keys of the next events by `seq`, and up to where they were read; `isAll`: there is nothing behind them. */
+  saw (ahead: readonly Seen[], seenTo: number, isAll: boolean): void {
+    this.#seenTo = Math.max(this.#seenTo, seenTo)
+    this.#hasSeenAll = isAll
     for (const { key, seq } of ahead) {
       if (!this.#turns.has(key)) this.#add(key, this.#isDear ? { floor: seq - 1, finished: WORTH_A_FLOOR } : undefined)
     }
-    if (walk !== undefined) {
-      this.#costs = [milliseconds, this.#costs[0]]
-      this.walkFrom = walk.from
-      for (const { key, seq } of walk.keys) {
-        const known = this.#turns.get(key)
-        if (known === undefined) this.#add(key)
-        else known.floor = Math.min(known.floor, seq - 1)
-      }
+  }
+
+  /** What a walk found: the next keys in their order whose first event is due, and where the walk goes on; '' when it has come to the end. */
+  walked (keys: readonly Seen[], from: string): void {
+    this.#walkFrom = from
+    for (const { key, seq } of keys) {
+      const known = this.#turns.get(key)
+      if (known === undefined) this.#add(key)
+      else known.floor = Math.min(known.floor, seq - 1)
     }
-    this.#goesOn = !isAll || (walk !== undefined && walk.from !== '' && this.#hasTime())
   }
 
   /** An event of that key may have come at any place. */
@@ -125,6 +129,33 @@ export class KnownKeys {
 
   #add (key: string, known: Known = { floor: 0, finished: 0 }): void {
     if (this.#turns.size < MAX_KEYS) this.#turns.set(key, known)
+  }
+
+  get #isLookDue (): boolean {
+    return !this.#hasSeenAll || this.#clock.monotonic() - this.#lookedAt >= LOOK_INTERVAL
+  }
+
+  get #isWalkDue (): boolean {
+    return this.#hasTime() && (this.#walkFrom !== '' || this.#clock.monotonic() - this.#walkBeganAt >= WALK_INTERVAL)
+  }
+
+  * #look (): Generator<Errand, void> {
+    this.#lookedAt = this.#clock.monotonic()
+    yield * this.#timed({ type: 'look', behind: this.#seenTo })
+  }
+
+  * #walk (): Generator<Errand, void> {
+    if (this.#walkFrom === '') this.#walkBeganAt = this.#clock.monotonic()
+    this.#costs = [yield * this.#timed({ type: 'walk', from: this.#walkFrom }), this.#costs[0]]
+  }
+
+  /** The milliseconds that it took. */
+  * #timed (errand: Errand): Generator<Errand, number> {
+    const began = this.#clock.monotonic()
+    yield errand
+    const milliseconds = this.#clock.monotonic() - began
+    this.#savings -= milliseconds
+    return milliseconds
   }
 
   /** Where finished events cannot be cleared away, because of an old snapshot, a walk goes over all of them. */

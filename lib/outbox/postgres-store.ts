@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ParkedEvent } from '../../types/outbox.ts'
 import { systemClock } from '../clock.ts'
 import { OutboxIndexError } from '../errors.ts'
-import { KnownKeys, type Seen, type Sight } from './known-keys.ts'
+import { KnownKeys, type Seen } from './known-keys.ts'
 import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type Prepared, type QueryResult, type Transaction } from './postgres-connection.ts'
 import { createSeqIndex, createTable, EVENTS_AHEAD, KEYS_WALKED, statements, type PostgresNames } from './postgres-sql.ts'
 import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
@@ -95,29 +95,28 @@ export class PostgresStore implements OpenStore {
     const taking = take(this.#keys, limit)
     let next = taking.next()
     while (!next.done) {
-      const step = next.value
-      next = taking.next(step.type === 'look' ? await this.#look(transaction, step.walks) : await this.#read(transaction, step))
+      next = taking.next(await this.#do(next.value, transaction))
     }
     return next.value
   }
 
-  async #look (transaction: Transaction, walks: boolean): Promise<undefined> {
-    const began = systemClock.monotonic()
-    const ahead = (await transaction.query(this.#sql.ahead, [this.#keys.seenTo])).rows
-    this.#keys.saw({
-      ahead: ahead.map(seenOf),
-      seenTo: ahead.reduce((seenTo, { seen_to: seq }) => Math.max(seenTo, Number(seq)), this.#keys.seenTo),
-      isAll: ahead.reduce((sum, { events }) => sum + events, 0) < EVENTS_AHEAD,
-      walk: walks ? await this.#walk(transaction) : undefined
-    }, systemClock.monotonic() - began)
+  async #do (step: Step, transaction: Transaction): Promise<Found | undefined> {
+    switch (step.type) {
+      case 'look': return this.#look(transaction, step.behind)
+      case 'walk': return this.#walk(transaction, step.from)
+      case 'read': return this.#read(transaction, step)
+    }
   }
 
-  async #walk (transaction: Transaction): Promise<Sight['walk']> {
-    const { rows } = await transaction.query(this.#sql.walk, [this.#keys.walkFrom])
-    return {
-      keys: rows.filter((row) => row.is_due).map(seenOf),
-      from: rows.length < KEYS_WALKED ? '' : `${rows.at(-1).key}\u0001`
-    }
+  async #look (transaction: Transaction, behind: number): Promise<undefined> {
+    const { rows } = await transaction.query(this.#sql.ahead, [behind])
+    const seenTo = rows.reduce((last, row) => Math.max(last, Number(row.seen_to)), 0)
+    this.#keys.saw(rows.map(seenOf), seenTo, rows.reduce((sum, { events }) => sum + events, 0) < EVENTS_AHEAD)
+  }
+
+  async #walk (transaction: Transaction, from: string): Promise<undefined> {
+    const { rows } = await transaction.query(this.#sql.walk, [from])
+    this.#keys.walked(rows.filter((row) => row.is_due).map(seenOf), rows.length < KEYS_WALKED ? '' : `${rows.at(-1).key}\u0001`)
   }
 
   async #read (transaction: Transaction, { turns, share, bytes }: Extract<Step, { type: 'read' }>): Promise<Found> {

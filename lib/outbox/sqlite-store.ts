@@ -67,22 +67,26 @@ export class SqliteStore implements OpenStore {
   #take (limit: number): Candidate[] {
     const taking = take(this.#keys, limit)
     let next = taking.next()
-    while (!next.done) next = taking.next(next.value.type === 'look' ? this.#look() : this.#read(next.value))
+    while (!next.done) next = taking.next(this.#do(next.value))
     return next.value
   }
 
-  /** Always walks: nothing that is finished lies in the way here. */
-  #look (): undefined {
-    const began = systemClock.monotonic()
-    const keys = this.#keys
-    const ahead = this.#db.prepare(this.#sql.ahead).all(keys.seenTo) as any[] // The columns that the statement selects.
-    const walked = this.#db.prepare(this.#sql.walk).all(keys.walkFrom) as any[]
-    keys.saw({
-      ahead,
-      seenTo: ahead.at(-1)?.seq ?? keys.seenTo,
-      isAll: ahead.length < EVENTS_AHEAD,
-      walk: { keys: walked, from: walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001` }
-    }, systemClock.monotonic() - began)
+  #do (step: Step): Found | undefined {
+    switch (step.type) {
+      case 'look': return this.#look(step.behind)
+      case 'walk': return this.#walk(step.from)
+      case 'read': return this.#read(step)
+    }
+  }
+
+  #look (behind: number): undefined {
+    const ahead = this.#db.prepare(this.#sql.ahead).all(behind) as any[] // The columns that the statement selects.
+    this.#keys.saw(ahead, ahead.at(-1)?.seq ?? 0, ahead.length < EVENTS_AHEAD)
+  }
+
+  #walk (from: string): undefined {
+    const walked = this.#db.prepare(this.#sql.walk).all(from) as any[] // The columns that the statement selects.
+    this.#keys.walked(walked, walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`)
   }
 
   /** Counts a character of payload as a byte. */

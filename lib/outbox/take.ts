@@ -1,4 +1,4 @@
-import type { KnownKeys, Turn } from './known-keys.ts'
+import type { Errand, KnownKeys, Turn } from './known-keys.ts'
 import { groupByKey, type EventRow } from './store.ts'
 
 /** Bytes of payload, as the store counts them, from which on a batch takes no further event. */
@@ -6,7 +6,7 @@ const BATCH_BYTES = 16 * 1024 * 1024
 
 /** What a store does for a batch that is made up: looks for keys, or reads the next events of some. */
 export type Step =
-  | { readonly type: 'look', readonly walks: boolean }
+  | Exclude<Errand, { type: 'take' }>
   /** Up to `share` events of each key, in their order, until there are `bytes` of payload. */
   | { readonly type: 'read', readonly turns: readonly Turn[], readonly share: number, readonly bytes: number }
 
@@ -29,7 +29,7 @@ export interface Found {
  */
 export function * take (keys: KnownKeys, limit: number): Generator<Step, Candidate[], Found | undefined> {
   for (const errand of keys.errands(limit)) {
-    if (errand.type === 'look') {
+    if (errand.type !== 'take') {
       yield errand
       continue
     }

@@ -1,7 +1,6 @@
 import t from 'tap'
 import { KnownKeys } from '../../lib/outbox/known-keys.ts'
 import { take, type Candidate, type Step } from '../../lib/outbox/take.ts'
-import { ManualClock } from '../helpers/clock.ts'
 
 const MIB = 1024 * 1024
 
@@ -14,7 +13,7 @@ interface Event {
 
 /** A table whose events come in the order of `events`, and the batch that is made up of it. */
 function setup (events: readonly Event[]) {
-  const keys = new KnownKeys(new ManualClock())
+  const keys = new KnownKeys({ monotonic: () => 0 })
   const rows = events.map(({ key, isDue = true, isHeld = isDue, bytes = 1 }, index) => ({ key, isDue, isHeld, bytes, seq: index + 1 }))
 
   function read ({ turns, share, bytes }: Extract<Step, { type: 'read' }>): { candidates: Candidate[], bytes: number } {
@@ -30,9 +29,10 @@ function setup (events: readonly Event[]) {
     return { candidates, bytes: size }
   }
 
-  function look (): undefined {
-    const ahead = rows.filter(({ seq }) => seq > keys.seenTo)
-    keys.saw({ ahead, seenTo: Math.max(keys.seenTo, ...ahead.map(({ seq }) => seq)), isAll: true }, 1)
+  function search (step: Exclude<Step, { type: 'read' }>): undefined {
+    if (step.type === 'walk') keys.walked([], '')
+    else keys.saw(rows.filter(({ seq }) => seq > step.behind), rows.length, true)
+    return undefined
   }
 
   /** The events of a batch as 'key seq', and the shares that were read. */
@@ -43,7 +43,7 @@ function setup (events: readonly Event[]) {
     while (!next.done) {
       const step = next.value
       if (step.type === 'read') shares.push(`${step.share} of ${step.turns.map(({ key }) => key)}`)
-      next = taking.next(step.type === 'look' ? look() : read(step))
+      next = taking.next(step.type === 'read' ? read(step) : search(step))
     }
     return { taken: next.value.map(({ key, seq }) => `${key} ${seq}`), shares }
   }
