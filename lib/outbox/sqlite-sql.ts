@@ -53,17 +53,27 @@ WITH RECURSIVE keys (key, place) AS (
   SELECT (SELECT min(key) FROM ${table} WHERE ${pending} AND key > keys.key), place + 1 FROM keys WHERE key IS NOT NULL AND place < ${KEYS_WALKED}
 )
 SELECT key, (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending') AS seq FROM keys WHERE key IS NOT NULL`,
-    /** The next unfinished events of a key. The time is that of the machine, as the database's is; asking SQLite for it, event by event, takes longer than all the rest. */
-    next: `SELECT seq, ${row}, ${free} AS is_held, ${due} AS is_due FROM ${table} WHERE key = :key AND ${pending} AND seq > :floor ORDER BY seq LIMIT :count`,
+    /**
+     * The next :share events of each key in :turns behind its floor, key by key. The time is that of the machine, as the database's is; asking SQLite
+     * for it, event by event, takes longer than all the rest.
+     */
+    read: `
+SELECT seq, ${row}, ${free} AS is_held, ${due} AS is_due FROM (SELECT value FROM json_each(:turns)) AS turn CROSS JOIN ${table} AS event WHERE event.seq IN (
+  SELECT e.seq FROM ${table} AS e WHERE e.key = turn.value ->> 'key' AND e.state = 'pending' AND e.seq > turn.value ->> 'floor' ORDER BY e.seq LIMIT :share
+)`,
     claim: `UPDATE ${table} SET claimed_by = :claim, claimed_until = ${NOW} + :hold WHERE id IN (SELECT value FROM json_each(:ids))`,
-    store: `
+    /** What happens to most, for all of them at once. */
+    published: `
+UPDATE ${table} SET state = 'published', attempts = attempts + 1, ended_at = ${NOW}, claimed_by = NULL, claimed_until = NULL
+WHERE id IN (SELECT value FROM json_each(:ids)) AND claimed_by = :claim RETURNING id`,
+    failed: `
 UPDATE ${table} SET
   state = :state,
-  attempts = :attempts,
-  last_error = coalesce(:error, last_error),
+  attempts = attempts + 1,
+  last_error = :error,
   due_at = ${NOW} + :delay,
   ended_at = ${NOW}
-WHERE id = :id AND claimed_by = :claim`,
+WHERE id = :id AND claimed_by = :claim RETURNING id`,
     release: `UPDATE ${table} SET claimed_by = NULL, claimed_until = NULL WHERE id IN (SELECT value FROM json_each(:ids)) AND claimed_by = :claim`,
 
     prune: `

@@ -92,34 +92,31 @@ export class SqliteStore implements OpenStore {
   /** Counts a character of payload as a byte. */
   #read ({ turns, share, bytes }: Extract<Step, { type: 'read' }>): Found {
     const now = Date.now()
-    const times = { now, future: claimAt(now + FUTURE) }
-    const next = this.#db.prepare(this.#sql.next)
     const candidates: Candidate[] = []
     let read = 0
-    for (const { key, floor } of turns) {
-      for (const row of next.iterate({ key, floor, count: share, ...times }) as Iterable<any>) { // The columns that the statement selects.
-        candidates.push({ ...row, isDue: row.is_due === 1, isHeld: row.is_held === 1 })
-        read += row.payload.length
-        if (row.is_held === 0) break
-        if (read >= bytes) return { candidates, bytes: read }
-      }
+    const rows = this.#db.prepare(this.#sql.read).iterate({ turns: JSON.stringify(turns), share, now, future: claimAt(now + FUTURE) })
+    for (const row of rows as Iterable<any>) { // The columns that the statement selects.
+      candidates.push({ ...row, isDue: row.is_due === 1, isHeld: row.is_held === 1 })
+      read += row.payload.length
+      if (read >= bytes) break
     }
     return { candidates, bytes: read }
   }
 
   /** Those whose lease was lost are left to whoever has it now. */
   #settle (claim: string, ids: readonly string[], results: readonly EventResult[]): EventResult[] {
-    const store = this.#db.prepare(this.#sql.store)
-    const stored = results.filter((result) => store.run({
-      claim,
-      id: result.event.id,
-      state: result.state === 'failed' ? 'pending' : result.state,
-      attempts: result.event.attempt,
-      error: result.state === 'published' ? null : result.message,
-      delay: result.state === 'failed' ? Math.round(result.delay) : 0
-    }).changes === 1)
-    this.#db.prepare(this.#sql.release).run({ claim, ids: JSON.stringify(ids) })
-    return stored
+    const published = results.filter(({ state }) => state === 'published').map(({ event }) => event.id)
+    const stored = new Set<unknown>(this.#db.prepare(this.#sql.published).all({ claim, ids: JSON.stringify(published) }).map(({ id }) => id))
+    const rest = ids.filter((id) => !stored.has(id))
+    const failed = this.#db.prepare(this.#sql.failed)
+    for (const result of results) {
+      if (result.state === 'published') continue
+      const { event: { id }, state, message } = result
+      const delay = result.state === 'failed' ? Math.round(result.delay) : 0
+      if (failed.get({ claim, id, state: state === 'failed' ? 'pending' : state, error: message, delay }) !== undefined) stored.add(id)
+    }
+    this.#db.prepare(this.#sql.release).run({ claim, ids: JSON.stringify(rest) })
+    return results.filter(({ event }) => stored.has(event.id))
   }
 
   async prune (age: number, limit: number): Promise<number> {
