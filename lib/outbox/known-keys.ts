@@ -10,8 +10,9 @@ const LOOK_INTERVAL = 10
 const WALK_INTERVAL = 250
 /** Milliseconds of a walk that are not worth saving. */
 const CHEAP = 50
-/** Finished events of a key from which on the search for its next one begins behind them. */
+/** Finished events of a key from which on the search for its next one begins behind them, and keys without events of which that is remembered. */
 const WORTH_A_FLOOR = 1000
+const MAX_FLOORS = 1000
 
 export interface Turn {
   readonly key: string
@@ -46,6 +47,8 @@ interface Known {
 export class KnownKeys {
   readonly #clock: Pick<Clock, 'monotonic'>
   readonly #turns = new Map<string, Known>()
+  /** Of keys that have had many events and have none now. */
+  readonly #floors = new Map<string, Known>()
   #savings = SAVINGS
   #savedAt: number
   /** Milliseconds that the last walk took, and the one before. */
@@ -83,8 +86,8 @@ export class KnownKeys {
   saw (ahead: readonly Seen[], seenTo: number, isAll: boolean): void {
     this.#seenTo = Math.max(this.#seenTo, seenTo)
     this.#hasSeenAll = isAll
-    for (const { key, seq } of ahead) {
-      if (!this.#turns.has(key)) this.#add(key, this.#isDear ? { floor: seq - 1, finished: WORTH_A_FLOOR } : undefined)
+    for (const { key } of ahead) {
+      if (!this.#turns.has(key)) this.#add(key)
     }
   }
 
@@ -92,15 +95,15 @@ export class KnownKeys {
   walked (keys: readonly Seen[], from: string): void {
     this.#walkFrom = from
     for (const { key, seq } of keys) {
-      const known = this.#turns.get(key)
-      if (known === undefined) this.#add(key)
-      else known.floor = Math.min(known.floor, seq - 1)
+      const known = this.#turns.get(key) ?? this.#add(key)
+      known.floor = Math.min(known.floor, seq - 1)
     }
   }
 
   /** An event of that key may have come at any place. */
   add (key: string): void {
     this.#turns.delete(key)
+    this.#floors.delete(key)
     this.#add(key)
   }
 
@@ -109,13 +112,24 @@ export class KnownKeys {
     const known = this.#turns.get(key)
     if (known === undefined) return
     const isFull = this.#turns.size >= MAX_KEYS
+    known.floor = Math.max(known.floor, seq)
+    known.finished += count
     this.#turns.delete(key)
-    if (isFull) return
-    this.#turns.set(key, { floor: Math.max(known.floor, seq), finished: known.finished + count })
+    if (isFull) this.#keepFloor(key, known)
+    else this.#turns.set(key, known)
   }
 
+  /** It has nothing to take. */
   forget (key: string): void {
+    const known = this.#turns.get(key)
     this.#turns.delete(key)
+    if (known !== undefined) this.#keepFloor(key, known)
+  }
+
+  #keepFloor (key: string, known: Known): void {
+    if (known.finished < WORTH_A_FLOOR) return
+    this.#floors.set(key, known)
+    if (this.#floors.size > MAX_FLOORS) this.#floors.delete(this.#floors.keys().next().value!)
   }
 
   #next (limit: number): Turn[] {
@@ -127,8 +141,13 @@ export class KnownKeys {
     return turns
   }
 
-  #add (key: string, known: Known = { floor: 0, finished: 0 }): void {
-    if (this.#turns.size < MAX_KEYS) this.#turns.set(key, known)
+  #add (key: string): Known {
+    const known = this.#floors.get(key) ?? { floor: 0, finished: 0 }
+    if (this.#turns.size < MAX_KEYS) {
+      this.#floors.delete(key)
+      this.#turns.set(key, known)
+    }
+    return known
   }
 
   get #isLookDue (): boolean {
@@ -140,22 +159,25 @@ export class KnownKeys {
   }
 
   * #look (): Generator<Errand, void> {
-    this.#lookedAt = this.#clock.monotonic()
-    yield * this.#timed({ type: 'look', behind: this.#seenTo })
+    const began = this.#lookedAt = this.#clock.monotonic()
+    try {
+      yield { type: 'look', behind: this.#seenTo }
+    } finally {
+      this.#savings -= this.#clock.monotonic() - began
+    }
   }
 
+  /** One that fails has taken its time, too. */
   * #walk (): Generator<Errand, void> {
-    if (this.#walkFrom === '') this.#walkBeganAt = this.#clock.monotonic()
-    this.#costs = [yield * this.#timed({ type: 'walk', from: this.#walkFrom }), this.#costs[0]]
-  }
-
-  /** The milliseconds that it took. */
-  * #timed (errand: Errand): Generator<Errand, number> {
     const began = this.#clock.monotonic()
-    yield errand
-    const milliseconds = this.#clock.monotonic() - began
-    this.#savings -= milliseconds
-    return milliseconds
+    if (this.#walkFrom === '') this.#walkBeganAt = began
+    try {
+      yield { type: 'walk', from: this.#walkFrom }
+    } finally {
+      const milliseconds = this.#clock.monotonic() - began
+      this.#savings -= milliseconds
+      this.#costs = [milliseconds, this.#costs[0]]
+    }
   }
 
   /** Where finished events cannot be cleared away, because of an old snapshot, a walk goes over all of them. */

@@ -74,7 +74,7 @@ export class PostgresConnection {
     try {
       await query('BEGIN ISOLATION LEVEL READ COMMITTED; ' +
         `SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(hold)}; SET LOCAL lock_timeout = ${LOCK_PATIENCE}; SET LOCAL statement_timeout = ${patience}; ` +
-        'SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan')
+        'SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan')
       const result = await use({ query, get isLost () { return isLost }, finish () { isFinishing = true } })
       await query('COMMIT')
       client.off('error', onError)

@@ -61,7 +61,7 @@ export function statements (names: PostgresNames) {
 SELECT EXISTS (
   SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
   WHERE i.indrelid = '${table}'::regclass AND a.attname = 'seq' AND i.indisvalid AND coalesce(pg_get_expr(i.indpred, i.indrelid), 'pending') LIKE '%pending%'
-) AS exists`,
+) AS exists, current_setting('server_encoding') AS encoding`,
     probe: `SELECT seq, due_at, state, last_error, ended_at, key, ${row} FROM ${table} LIMIT 0`,
     add: `INSERT INTO ${table} (id, key, type, payload) VALUES ($1, $2, $3, $4)`,
 
@@ -82,8 +82,10 @@ WITH RECURSIVE walk (key, seq, is_due, place) AS (
 SELECT key, seq, is_due FROM walk ORDER BY place`,
 
     /**
-     * The next $3 events of each key ($1) behind some place ($2), up to $4 bytes of payload as they are stored; an \`id\` only with those
-     * that are due and that no other process holds.
+     * The next $3 events of each key ($1) behind some place ($2), up to $4 bytes of payload as they are stored; `bytes` only with those that are
+     * due, and an `id` only with those that no other process holds.
+     *
+     * Rows are compared, since with `key = … ORDER BY seq` the planner may choose the index on `seq` and read all that is pending.
      *
      * The lock of a key's first event keeps other processes off that key. A head that another one has finished or put off since
      * this statement began is checked again in its new version by PostgreSQL (EvalPlanQual) and left out. The others are locked as
@@ -91,14 +93,14 @@ SELECT key, seq, is_due FROM walk ORDER BY place`,
      * must not get what follows it a second time.
      */
     read: `
-SELECT one.key, one.seq, one.is_due, one.bytes, event.* FROM (
-  SELECT found.*, sum(bytes) OVER (ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before
+SELECT one.key, one.seq, one.bytes, event.* FROM (
+  SELECT found.*, coalesce(sum(bytes) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
   FROM unnest($1::text[], $2::bigint[]) AS turns (key, floor) CROSS JOIN LATERAL (
-    SELECT ctid AS tid, id, key, seq, ${due} AS is_due, pg_column_size(payload) AS bytes
-    FROM ${table} AS e WHERE e.key = turns.key COLLATE "C" AND ${pending} AND e.seq > turns.floor ORDER BY e.seq LIMIT $3
+    SELECT ctid AS tid, id, key, seq, CASE WHEN ${due} THEN pg_column_size(payload) END AS bytes
+    FROM ${table} AS e WHERE (e.key, e.seq) > (turns.key COLLATE "C", turns.floor) AND e.key <= turns.key COLLATE "C" AND ${pending} ORDER BY e.key, e.seq LIMIT $3
   ) AS found
 ) AS one LEFT JOIN LATERAL (
-  SELECT ${row} FROM ${table} AS e WHERE e.ctid = one.tid AND e.id = one.id AND one.is_due AND ${pending} AND ${due} FOR UPDATE OF e SKIP LOCKED
+  SELECT ${row} FROM ${table} AS e WHERE e.ctid = one.tid AND e.id = one.id AND one.bytes IS NOT NULL AND ${pending} AND ${due} FOR UPDATE OF e SKIP LOCKED
 ) AS event ON true
 WHERE one.bytes_before < $4`,
     /** What happens to most: the cheaper statement. */
@@ -113,11 +115,15 @@ UPDATE ${table} AS event SET
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[]) AS result (id, state, error, delay)
 WHERE event.id = result.id`,
 
+    /** From $3 on, behind those that an old snapshot keeps from being cleared away. */
     prune: `
-DELETE FROM ${table} WHERE id IN (
-  SELECT id FROM ${table} WHERE state = 'published' AND ended_at < clock_timestamp() - $1 * interval '1 millisecond'
-  ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
-)`,
+WITH pruned AS (
+  DELETE FROM ${table} WHERE id IN (
+    SELECT id FROM ${table} WHERE state = 'published' AND ended_at >= $3::timestamptz AND ended_at < clock_timestamp() - $1 * interval '1 millisecond'
+    ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING ended_at
+)
+SELECT count(*)::int AS count, max(ended_at)::text AS last FROM pruned`,
     stats: `
 SELECT count(*)::int AS pending,
   (SELECT count(*)::int FROM ${table} WHERE state = 'parked') AS parked,

@@ -6,16 +6,22 @@ import { KnownKeys, type Seen } from './known-keys.ts'
 import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type Prepared, type QueryResult, type Transaction } from './postgres-connection.ts'
 import { createSeqIndex, createTable, EVENTS_AHEAD, KEYS_WALKED, statements, type PostgresNames } from './postgres-sql.ts'
 import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
-import { take, type Candidate, type Found, type Step } from './take.ts'
+import { take, type Candidate, type Found, type Read, type Step } from './take.ts'
 import { checkPostgresTransaction } from './transaction.ts'
 
 /** Anything else is the id of no event, and an error to PostgreSQL. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
 
-/** Between the app and the server there is a pooler that gives each transaction another connection, and knows nothing of prepared statements. */
-const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05'])
+/** Between the app and the server there is a pooler that gives each transaction another connection: one that has not prepared the statement, or did so before the table was changed. */
+const NOT_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05', '0A000'])
 
 const INSUFFICIENT_PRIVILEGE = '42501'
+
+/** Encodings of databases that take every text. */
+const ANY_TEXT: ReadonlySet<unknown> = new Set(['UTF8', 'SQL_ASCII'])
+const NOT_ASCII = /[^\p{ASCII}]/gu
+
+const BEGINNING = '-infinity'
 
 /** Holds what it hands out by row locks: one transaction a batch, open while the batch is worked on. */
 export class PostgresStore implements OpenStore {
@@ -25,6 +31,8 @@ export class PostgresStore implements OpenStore {
   readonly #preparedRead: Prepared
   readonly #keys = new KnownKeys(systemClock)
   #prepares = true
+  #hasUnicode = true
+  #prunedTo = BEGINNING
 
   constructor (pool: PostgresPool, names: PostgresNames) {
     this.#connection = new PostgresConnection(pool, systemClock)
@@ -42,7 +50,9 @@ export class PostgresStore implements OpenStore {
 
   /** A table from before there was the index on `seq` gets it. */
   async complete (mayCreate: boolean): Promise<void> {
-    if (await this.#isTrue(this.#sql.hasSeqIndex)) return
+    const { rows: [{ exists, encoding }] } = await this.#query(this.#sql.hasSeqIndex)
+    this.#hasUnicode = ANY_TEXT.has(encoding)
+    if (exists) return
     const statement = createSeqIndex(this.#names)
     const { schema, table } = this.#names
     const lacking = (advice: string, cause?: unknown) => new OutboxIndexError(`${schema}.${table}`, `${advice} "${statement}"`, { cause })
@@ -93,11 +103,14 @@ export class PostgresStore implements OpenStore {
 
   async #take (transaction: Transaction, limit: number): Promise<Candidate[]> {
     const taking = take(this.#keys, limit)
-    let next = taking.next()
-    while (!next.done) {
-      next = taking.next(await this.#do(next.value, transaction))
+    try {
+      let next = taking.next()
+      while (!next.done) next = taking.next(await this.#do(next.value, transaction))
+      return next.value
+    } finally {
+      // Where it was, if a statement failed.
+      taking.return([])
     }
-    return next.value
   }
 
   async #do (step: Step, transaction: Transaction): Promise<Found | undefined> {
@@ -119,11 +132,11 @@ export class PostgresStore implements OpenStore {
     this.#keys.walked(rows.filter((row) => row.is_due).map(seenOf), rows.length < KEYS_WALKED ? '' : `${rows.at(-1).key}\u0001`)
   }
 
-  async #read (transaction: Transaction, { turns, share, bytes }: Extract<Step, { type: 'read' }>): Promise<Found> {
+  async #read (transaction: Transaction, { turns, share, bytes }: Read): Promise<Found> {
     const { rows } = await transaction.query(this.#prepares ? this.#preparedRead : this.#sql.read, [turns.map(({ key }) => key), turns.map(({ floor }) => floor), share, bytes])
     return {
-      candidates: rows.map((row) => ({ ...row, isDue: row.is_due, isHeld: row.id !== null })),
-      bytes: rows.reduce((sum, row) => sum + row.bytes, 0)
+      candidates: rows.map((row) => ({ ...row, isDue: row.bytes !== null, isHeld: row.id !== null })),
+      isCut: rows.reduce((sum, row) => sum + row.bytes, 0) >= bytes
     }
   }
 
@@ -131,11 +144,13 @@ export class PostgresStore implements OpenStore {
     const published = results.filter(({ state }) => state === 'published')
     const failed = results.filter((result) => result.state !== 'published')
     if (published.length > 0) await transaction.query(this.#sql.published, [published.map(({ event }) => event.id)])
-    if (failed.length > 0) await transaction.query(this.#sql.failed, columnsOf(failed))
+    if (failed.length > 0) await transaction.query(this.#sql.failed, this.#columnsOf(failed))
   }
 
-  async prune (age: number, limit: number): Promise<number> {
-    return (await this.#query(this.#sql.prune, [age, limit])).rowCount!
+  async prune (age: number, limit: number, signal?: AbortSignal): Promise<number> {
+    const { rows: [{ count, last }] } = await this.#query(this.#sql.prune, [age, limit, this.#prunedTo], signal)
+    this.#prunedTo = count < limit ? BEGINNING : last
+    return count
   }
 
   async stats (): Promise<OutboxStats> {
@@ -175,21 +190,22 @@ export class PostgresStore implements OpenStore {
     }, { patience: CREATION_PATIENCE })
   }
 
-  #query (text: string, values?: unknown[]): Promise<QueryResult> {
-    return this.#connection.transaction((transaction) => transaction.query(text, values))
+  #query (text: string, values?: unknown[], signal?: AbortSignal): Promise<QueryResult> {
+    return this.#connection.transaction((transaction) => transaction.query(text, values), { signal })
+  }
+
+  /** The parameters of the statement that stores failures. */
+  #columnsOf (results: readonly Exclude<EventResult, { state: 'published' }>[]): unknown[][] {
+    return [
+      results.map(({ event }) => event.id),
+      results.map(({ state }) => state === 'failed' ? 'pending' : state),
+      // A character that the database does not have would make the results of the whole batch fail.
+      results.map(({ message }) => this.#hasUnicode ? message : message.replaceAll(NOT_ASCII, '?')),
+      results.map((result) => result.state === 'failed' ? result.delay : 0)
+    ]
   }
 }
 
 function seenOf ({ key, seq }: { readonly key: string, readonly seq: string }): Seen {
   return { key, seq: Number(seq) }
-}
-
-/** The parameters of the statement that stores failures. */
-function columnsOf (results: readonly Exclude<EventResult, { state: 'published' }>[]): unknown[][] {
-  return [
-    results.map(({ event }) => event.id),
-    results.map(({ state }) => state === 'failed' ? 'pending' : state),
-    results.map(({ message }) => message),
-    results.map((result) => result.state === 'failed' ? result.delay : 0)
-  ]
 }

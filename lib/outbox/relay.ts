@@ -46,13 +46,13 @@ export class Relay {
     let goesOn = true
     while (goesOn && !signal.aborted) {
       goesOn = await this.#batch(signal, log)
-      await this.#prune()
+      await this.#prune(signal)
       // SQLite and an enqueue into memory do without: a long backlog must not keep the process from everything else.
       await setImmediate()
     }
     const end = this.#clock.monotonic() + PRUNE_BUDGET
     while (this.#isPruning && this.#clock.monotonic() < end && !signal.aborted) {
-      await this.#prune()
+      await this.#prune(signal)
       await setImmediate()
     }
   }
@@ -66,7 +66,7 @@ export class Relay {
     return stored.length > 0 && !this.#isUnderPressure
   }
 
-  /** Key beside key, and in each one event after the other. */
+  /** Key beside key, and in each one event after the other. Each key has one event published, then it is the next one's turn: a batch may end before its last event. */
   async #work (events: readonly OutboxEvent[], batch: Batch, signal: AbortSignal, log: Log): Promise<EventResult[]> {
     const end = this.#clock.monotonic() + BATCH_BUDGET
     const results: EventResult[] = []
@@ -74,14 +74,16 @@ export class Relay {
     let pressure: { readonly error: unknown } | undefined
     const publishStreams = async (): Promise<void> => {
       for (let stream = streams.shift(); stream !== undefined; stream = streams.shift()) {
-        for (const event of stream) {
-          if (signal.aborted || batch.isLost || pressure !== undefined || this.#clock.monotonic() >= end) return
-          const attempt = await this.#attempts.make(event, log, batch.damaged.get(event.id))
-          if (attempt.state === 'untouched') pressure = { error: attempt.pressure }
-          else results.push(attempt)
-          // Later ones of its key wait until it is published or parked.
-          if (attempt.state === 'untouched' || attempt.state === 'failed') break
+        if (signal.aborted || batch.isLost || pressure !== undefined || this.#clock.monotonic() >= end) return
+        const event = stream.shift()!
+        const attempt = await this.#attempts.make(event, log, batch.damaged.get(event.id))
+        if (attempt.state === 'untouched') {
+          pressure = { error: attempt.pressure }
+          return
         }
+        results.push(attempt)
+        // Later ones of its key wait until it is published or parked.
+        if (attempt.state !== 'failed' && stream.length > 0) streams.push(stream)
       }
     }
     await Promise.all(Array.from({ length: this.#options.concurrency }, publishStreams))
@@ -124,11 +126,12 @@ export class Relay {
   }
 
   /** One step, between batches: neither an outbox that cannot be pruned nor one with much to prune should keep events waiting. */
-  async #prune (): Promise<void> {
+  async #prune (signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
     const now = this.#clock.monotonic()
     if (!this.#isPruning && now - this.#prunedAt < PRUNE_INTERVAL) return
     this.#prunedAt = now
     this.#isPruning = false
-    this.#isPruning = await this.#store.prune(this.#options.retention, PRUNE_STEP) === PRUNE_STEP
+    this.#isPruning = await this.#store.prune(this.#options.retention, PRUNE_STEP, signal) === PRUNE_STEP
   }
 }

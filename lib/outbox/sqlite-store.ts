@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { ParkedEvent } from '../../types/outbox.ts'
 import { systemClock } from '../clock.ts'
 import { isBusy } from '../node-sqlite.ts'
@@ -7,7 +7,7 @@ import { uuid } from '../uuid.ts'
 import { KnownKeys } from './known-keys.ts'
 import { createTable, EVENTS_AHEAD, KEYS_WALKED, statements } from './sqlite-sql.ts'
 import { parkedEventOf, readEvents, rememberTurns, type BatchOptions, type EventResult, type NewEvent, type OpenStore, type OutboxStats, type Work } from './store.ts'
-import { take, type Candidate, type Found, type Step } from './take.ts'
+import { take, type Candidate, type Found, type Read, type Step } from './take.ts'
 import { checkSqliteTransaction } from './transaction.ts'
 
 /** Milliseconds that SQLite waits for a lock by itself. Few, for they stop the whole process, and the lock's owner may be in it. */
@@ -15,8 +15,25 @@ const BUSY_TIMEOUT = 20
 /** Milliseconds between tries for a lock, and all of them together. */
 const BUSY_PAUSE = 20
 const PATIENCE = 5000
+/** The same for results, once the app stops. */
+const PATIENCE_WHEN_STOPPING = 2000
+/** Milliseconds of a search after which it lets the process, and other writers, go on. */
+const SLICE = 20
 /** Milliseconds by which a claim may seem to be made in the future. */
 const FUTURE = 1000
+
+/** A batch that is being made up, and where it is. */
+interface Search {
+  readonly taking: ReturnType<typeof take>
+  next: IteratorResult<Step, Candidate[]>
+}
+
+/** For how many milliseconds a lock is waited for, and for how many once `signal` aborts. */
+interface Waiting {
+  readonly patience?: number
+  readonly signal?: AbortSignal | undefined
+  readonly grace?: number
+}
 
 /** Holds what it hands out by leases, since SQLite has no row locks. */
 export class SqliteStore implements OpenStore {
@@ -45,30 +62,64 @@ export class SqliteStore implements OpenStore {
   }
 
   async batch ({ limit, hold, signal }: BatchOptions, work: Work): Promise<readonly EventResult[]> {
-    const now = Date.now()
-    const claim = claimAt(now)
-    // Read before the lease begins, and by the same clock: it cannot seem to last longer than it does.
-    const until = now + hold
-    const taken = await this.#write(() => this.#claim(claim, limit, hold), PATIENCE, signal)
-    if (taken.length === 0) return []
+    let paused: Search | undefined
+    for (;;) {
+      // Read before the lease begins: it cannot seem to last longer than it does.
+      const claimed = { at: Date.now(), until: systemClock.monotonic() + hold }
+      const claim = claimAt(claimed.at)
+      const taken = await this.#write(() => {
+        // What was found by a try that failed may be another process's by now.
+        const search = paused ?? this.#beginSearch(limit)
+        paused = undefined
+        const found = this.#claim(search, claim, hold)
+        if (found === undefined) paused = search
+        return found
+      }, { signal })
+      if (taken !== undefined) return taken.length === 0 ? [] : await this.#workOn(taken, claim, claimed, work, signal)
+      await setImmediate()
+      if (signal?.aborted) return []
+    }
+  }
+
+  #beginSearch (limit: number): Search {
+    const taking = take(this.#keys, limit)
+    return { taking, next: taking.next() }
+  }
+
+  async #workOn (taken: readonly Candidate[], claim: string, { at, until }: { at: number, until: number }, work: Work, signal: AbortSignal | undefined): Promise<readonly EventResult[]> {
     const { events, damaged } = readEvents(taken)
-    const results = await work(events, { damaged, get isLost () { return Date.now() >= until } })
-    const stored = await this.#write(() => this.#settle(claim, events.map(({ id }) => id), results), until - Date.now())
+    // To others, whose clock was set back as well, a claim of the future is none.
+    const results = await work(events, { damaged, get isLost () { return systemClock.monotonic() >= until || Date.now() < at - FUTURE } })
+    const patience = until - systemClock.monotonic()
+    const stored = await this.#write(() => this.#settle(claim, events.map(({ id }) => id), results), { patience, signal, grace: PATIENCE_WHEN_STOPPING })
     rememberTurns(this.#keys, taken, stored)
     return stored
   }
 
-  #claim (claim: string, limit: number, hold: number): Candidate[] {
-    const taken = this.#take(limit)
-    if (taken.length > 0) this.#db.prepare(this.#sql.claim).run({ claim, hold: Math.ceil(hold), ids: JSON.stringify(taken.map(({ id }) => id)) })
+  /** Undefined where the search is to go on later. */
+  #claim (search: Search, claim: string, hold: number): Candidate[] | undefined {
+    const taken = this.#take(search)
+    if (taken !== undefined && taken.length > 0) {
+      this.#db.prepare(this.#sql.claim).run({ claim, hold: Math.ceil(hold), ids: JSON.stringify(taken.map(({ id }) => id)) })
+    }
     return taken
   }
 
-  #take (limit: number): Candidate[] {
-    const taking = take(this.#keys, limit)
-    let next = taking.next()
-    while (!next.done) next = taking.next(this.#do(next.value))
-    return next.value
+  #take (search: Search): Candidate[] | undefined {
+    const end = systemClock.monotonic() + SLICE
+    let isPaused = false
+    try {
+      while (!search.next.done) {
+        const step = search.next.value
+        isPaused = (step.type !== 'read' || step.isFirst) && systemClock.monotonic() >= end
+        if (isPaused) return undefined
+        search.next = search.taking.next(this.#do(step))
+      }
+      return search.next.value
+    } finally {
+      // Where it was, if a statement failed.
+      if (!isPaused) search.taking.return([])
+    }
   }
 
   #do (step: Step): Found | undefined {
@@ -90,17 +141,18 @@ export class SqliteStore implements OpenStore {
   }
 
   /** Counts a character of payload as a byte. */
-  #read ({ turns, share, bytes }: Extract<Step, { type: 'read' }>): Found {
+  #read ({ turns, share, bytes }: Read): Found {
     const now = Date.now()
     const candidates: Candidate[] = []
-    let read = 0
+    let left = bytes
     const rows = this.#db.prepare(this.#sql.read).iterate({ turns: JSON.stringify(turns), share, now, future: claimAt(now + FUTURE) })
     for (const row of rows as Iterable<any>) { // The columns that the statement selects.
-      candidates.push({ ...row, isDue: row.is_due === 1, isHeld: row.is_held === 1 })
-      read += row.payload.length
-      if (read >= bytes) break
+      const isHeld = row.is_held === 1
+      candidates.push({ ...row, bytes: row.payload.length, isDue: row.is_due === 1, isHeld })
+      if (isHeld) left -= row.payload.length
+      if (left <= 0) break
     }
-    return { candidates, bytes: read }
+    return { candidates, isCut: left <= 0 }
   }
 
   /** Those whose lease was lost are left to whoever has it now. */
@@ -119,8 +171,8 @@ export class SqliteStore implements OpenStore {
     return results.filter(({ event }) => stored.has(event.id))
   }
 
-  async prune (age: number, limit: number): Promise<number> {
-    return this.#change(this.#sql.prune, Math.round(age), limit)
+  async prune (age: number, limit: number, signal?: AbortSignal): Promise<number> {
+    return this.#patiently(() => Number(this.#db.prepare(this.#sql.prune).run(Math.round(age), limit).changes), { signal })
   }
 
   async stats (): Promise<OutboxStats> {
@@ -152,7 +204,7 @@ export class SqliteStore implements OpenStore {
     return this.#patiently(() => Number(this.#db.prepare(sql).run(...values).changes))
   }
 
-  #write<T> (use: () => T, patience?: number, signal?: AbortSignal): Promise<T> {
+  #write<T> (use: () => T, waiting?: Waiting): Promise<T> {
     return this.#patiently(() => {
       try {
         this.#db.exec('BEGIN IMMEDIATE')
@@ -163,7 +215,7 @@ export class SqliteStore implements OpenStore {
         this.#rollback()
         throw error
       }
-    }, patience, signal)
+    }, waiting)
   }
 
   #rollback (): void {
@@ -175,13 +227,15 @@ export class SqliteStore implements OpenStore {
   }
 
   /** Tries again while somebody else has the lock, giving way to them in between. */
-  async #patiently<T> (use: () => T, patience = PATIENCE, signal?: AbortSignal): Promise<T> {
-    const end = systemClock.monotonic() + patience
+  async #patiently<T> (use: () => T, { patience = PATIENCE, signal, grace = 0 }: Waiting = {}): Promise<T> {
+    let end = systemClock.monotonic() + patience
     for (;;) {
       try {
         return use()
       } catch (error) {
-        if (!isBusy(error) || systemClock.monotonic() >= end || signal?.aborted === true) throw error
+        const now = systemClock.monotonic()
+        if (signal?.aborted === true && end > now + grace) end = now + grace
+        if (!isBusy(error) || now >= end) throw error
         await sleep(BUSY_PAUSE)
       }
     }

@@ -57,14 +57,14 @@ export interface OpenStore {
    */
   add (tx: unknown, create: () => NewEvent): Promise<string> | string
   /**
-   * Hands out up to `limit` pending events, in the order of `add`, and stores the results. Of each key there is the first
-   * unfinished event, if it is due, and what follows it without a gap; no other process is handed those at the same time, for
+   * Hands out up to `limit` pending events and stores the results. Keys come in the order of their turns; of each key there is the first
+   * unfinished event, if it is due, and what follows it without a gap, in the order of `add`. No other process is handed those at the same time, for
    * `hold` milliseconds at the most. Keys take turns: neither a key that fails again and again nor one with a long backlog keeps
    * the others waiting. A time in the future that a clock gave which was ahead is not waited for. Resolves to the results that were stored.
    */
   batch (options: BatchOptions, work: Work): Promise<readonly EventResult[]>
-  /** Deletes up to `limit` events published more than `age` milliseconds ago; resolves to their number. */
-  prune (age: number, limit: number): Promise<number>
+  /** Deletes up to `limit` events published more than `age` milliseconds ago; resolves to their number. Fails when `signal` aborts. */
+  prune (age: number, limit: number, signal?: AbortSignal): Promise<number>
   stats (): Promise<OutboxStats>
   /** Parked events, those parked first come first. */
   listParked (limit: number): Promise<ParkedEvent[]>

@@ -115,11 +115,11 @@ export function storeSuite (t: Test, { name, create }: Engine): void {
     for (const { createdAt } of events) t.ok(Number.isInteger(createdAt) && createdAt >= before - 1000 && createdAt <= Date.now() + 1000)
   })
 
-  test('a batch is at most as large as asked for, and in the order of add', async (t, database, store) => {
-    const ids = await add(database, store, 'a', 'b', 'a', 'c', 'b')
-    t.same(await look(store, 4), ids.slice(0, 4))
+  test('a batch is at most as large as asked for; keys come in turn, and the events of each in the order of add', async (t, database, store) => {
+    const [a1, b1, a2, c1, b2] = await add(database, store, 'a', 'b', 'a', 'c', 'b')
+    t.same(await look(store, 4), [a1, b1, c1, a2])
     await store.batch({ limit: 2, hold: HOLD }, async (events) => events.map(published))
-    t.same(await look(store), ids.slice(2))
+    t.same(await look(store), [c1, a2, b2])
   })
 
   test('an event without a result stays as it was, and can be had at once', async (t, database, store) => {
@@ -203,9 +203,9 @@ export function storeSuite (t: Test, { name, create }: Engine): void {
     const ids = await add(database, store, 'a', 'a', 'a', 'b', 'c')
     let elsewhere: string[] = []
     await store.batch({ limit: 4, hold: HOLD }, async (events) => {
-      t.same(events.map(({ id }) => id), [ids[0], ids[1], ids[3], ids[4]])
+      t.same(events.map(({ id }) => id), [ids[0], ids[3], ids[4], ids[1]])
       elsewhere = await look(other)
-      return [published(events[0]!), failed(events[1]!, 60_000)]
+      return [published(events[0]!), failed(events[3]!, 60_000)]
     })
     t.same(elsewhere, [])
     t.same(await look(other), [ids[3], ids[4]])
@@ -214,14 +214,14 @@ export function storeSuite (t: Test, { name, create }: Engine): void {
   test('keys take turns: one with a long backlog leaves room for the others', async (t, database, store) => {
     const ids = await add(database, store, 'a', 'a', 'a', 'a', 'b', 'c')
     t.same(await look(store, 3), [ids[0], ids[4], ids[5]])
-    t.same(await look(store, 4), [ids[0], ids[1], ids[4], ids[5]])
+    t.same(await look(store, 4), [ids[0], ids[4], ids[5], ids[1]])
   })
 
   test('a key that is tried again comes after those that have been due for longer', async (t, database, store) => {
     const [a, b] = await add(database, store, 'a', 'b')
     await settle(store, (event) => event.id === a ? failed(event, 0) : undefined)
     t.same(await look(store, 1), [b])
-    t.same(await look(store), [a, b])
+    t.same(await look(store), [b, a])
   })
 
   test('an earlier event that turns up later does not make others be handed out twice', async (t, database, store) => {
@@ -312,7 +312,7 @@ export function storeSuite (t: Test, { name, create }: Engine): void {
       const ids = await look(store)
       return ids.length > 1 && ids
     })
-    t.same(both, [failing, fresh])
+    t.same(both.toSorted(), [failing, fresh].toSorted())
     await settle(store, (event) => event.id === failing ? failed(event, 60_000) : undefined)
     t.same(await look(store), [fresh], 'a time of now is trusted')
     await settle(store, parked)

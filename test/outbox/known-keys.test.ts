@@ -110,13 +110,49 @@ t.test('a walk that was cheap is made although there is no time, one that was de
   t.same(looks(errands(2, [{}], 1)), [true])
 })
 
-t.test('where walks are dear, the search for a key that turns up begins at its event', async (t) => {
-  const { keys, errands } = setup()
+t.test('the search for a key that turns up begins at the beginning, whatever a walk costs', async (t) => {
+  const { errands } = setup()
   errands(2, [{}], 150)
   errands(2, [{}], 150)
-  t.same(turns(errands(2, [{ ahead: [{ key: 'a', seq: 5 }] }]))[0], ['a 4'])
+  t.same(turns(errands(2, [{ ahead: [{ key: 'a', seq: 5 }] }]))[0], ['a 0'], 'an earlier event of it may wait for its retry')
+})
+
+t.test('one that had many events, has none and gets new ones is searched for behind them, unless one came at any place', async (t) => {
+  const { pass, keys, errands } = setup()
+  const ahead = [{ key: 'a', seq: 1 }]
+  errands(1, [{ ahead }])
+  keys.served('a', 1000, 1000)
+  keys.forget('a')
+  t.same(turns(errands(1, [{ ahead }]))[0], ['a 1000'])
+  keys.forget('a')
+  pass(1000)
+  t.same(turns(errands(1, [{ walked: [{ key: 'a', seq: 500 }] }]))[0], ['a 499'])
+  keys.forget('a')
   keys.add('a')
-  t.same(turns(errands(2))[0], ['a 0'], 'unless one came at any place')
+  t.same(turns(errands(1))[0], ['a 0'])
+})
+
+t.test('that is remembered of a thousand keys', async (t) => {
+  const { keys, errands } = setup()
+  for (let n = 0; n <= 1000; n++) {
+    keys.add(`key ${n}`)
+    keys.served(`key ${n}`, 1000, 1000)
+    keys.forget(`key ${n}`)
+  }
+  const ahead = ['key 0', 'key 1', 'key 1000'].map((key, index) => ({ key, seq: 2000 + index }))
+  t.same(turns(errands(3, [{ ahead }]))[0], ['key 0 0', 'key 1 1000', 'key 1000 1000'])
+})
+
+t.test('a walk that failed has taken its time, too', async (t) => {
+  const { pass, keys, errands } = setup()
+  errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }])
+  pass(250)
+  const failing = keys.errands(2)
+  t.same([failing.next().value?.type, failing.next().value?.type], ['look', 'walk'])
+  pass(10_000)
+  failing.return()
+  pass(1000)
+  t.equal(keys.errands(2).next().value?.type, 'take')
 })
 
 t.test('after many events the search for the next one begins behind them, until a walk has seen an earlier one', async (t) => {
