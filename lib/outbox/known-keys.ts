@@ -2,9 +2,9 @@ import type { Clock } from '../../types/backend.ts'
 
 /** Keys that are remembered, at the most. */
 const MAX_KEYS = 100_000
-/** The share of a relay's time that looking for keys may take, and the milliseconds of it that can be saved up. */
-const SHARE = 0.05
-const SAVINGS = 50
+/** The share of a relay's time that looks for keys may take, and walks as well, and the milliseconds of it that can be saved up. */
+const SHARE = 0.025
+const SAVINGS = 25
 /** Milliseconds after which it is worth looking again where there was nothing more, and walking again from the beginning, as long as there is something to take. */
 const LOOK_INTERVAL = 10
 const WALK_INTERVAL = 250
@@ -39,6 +39,29 @@ interface Known {
   finished: number
 }
 
+/** Time that may be spent on something. */
+class Allowance {
+  readonly #clock: Pick<Clock, 'monotonic'>
+  #savings = SAVINGS
+  #savedAt: number
+
+  constructor (clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock
+    this.#savedAt = clock.monotonic()
+  }
+
+  get hasTime (): boolean {
+    const now = this.#clock.monotonic()
+    this.#savings = Math.min(this.#savings + (now - this.#savedAt) * SHARE, SAVINGS)
+    this.#savedAt = now
+    return this.#savings > 0
+  }
+
+  spend (milliseconds: number): void {
+    this.#savings -= milliseconds
+  }
+}
+
 /**
  * The keys that have pending events, in the order of their turns: what a relay remembers from batch to batch, so that a batch
  * costs the same whatever waits in the table. It is a memory and not the truth: the store asks the table about every key whose
@@ -49,8 +72,8 @@ export class KnownKeys {
   readonly #turns = new Map<string, Known>()
   /** Of keys that have had many events and have none now. */
   readonly #floors = new Map<string, Known>()
-  #savings = SAVINGS
-  #savedAt: number
+  readonly #forLooks: Allowance
+  readonly #forWalks: Allowance
   /** Milliseconds that the last walk took, and the one before. */
   #costs: readonly [number, number] = [0, 0]
   #seenTo = 0
@@ -62,22 +85,23 @@ export class KnownKeys {
 
   constructor (clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock
-    this.#savedAt = clock.monotonic()
+    this.#forLooks = new Allowance(clock)
+    this.#forWalks = new Allowance(clock)
   }
 
   /** What to do until there are events for a batch. */
   * errands (limit: number): Generator<Errand> {
     let isSearching = this.#turns.size === 0
     for (let count = 0, goesOn = true; goesOn; count++) {
-      const looks = isSearching || (this.#hasTime() && this.#isLookDue)
+      const looks = isSearching || this.#isLookDue
       let walks = false
       if (looks) {
         yield * this.#look()
-        walks = isSearching ? this.#hasTime() || (count < 2 && !this.#isDear) : this.#isWalkDue
+        walks = isSearching ? this.#forWalks.hasTime || (count < 2 && !this.#isDear) : this.#isWalkDue
         if (walks) yield * this.#walk()
       }
       for (let rest = this.#turns.size; rest > 0; rest -= limit) yield { type: 'take', turns: this.#next(limit) }
-      goesOn = !looks || !this.#hasSeenAll || (walks && this.#walkFrom !== '' && this.#hasTime())
+      goesOn = !looks || !this.#hasSeenAll || (walks && this.#walkFrom !== '' && this.#forWalks.hasTime)
       isSearching = true
     }
   }
@@ -151,11 +175,11 @@ export class KnownKeys {
   }
 
   get #isLookDue (): boolean {
-    return !this.#hasSeenAll || this.#clock.monotonic() - this.#lookedAt >= LOOK_INTERVAL
+    return this.#forLooks.hasTime && (!this.#hasSeenAll || this.#clock.monotonic() - this.#lookedAt >= LOOK_INTERVAL)
   }
 
   get #isWalkDue (): boolean {
-    return this.#hasTime() && (this.#walkFrom !== '' || this.#clock.monotonic() - this.#walkBeganAt >= WALK_INTERVAL)
+    return this.#forWalks.hasTime && (this.#walkFrom !== '' || this.#clock.monotonic() - this.#walkBeganAt >= WALK_INTERVAL)
   }
 
   * #look (): Generator<Errand, void> {
@@ -163,7 +187,7 @@ export class KnownKeys {
     try {
       yield { type: 'look', behind: this.#seenTo }
     } finally {
-      this.#savings -= this.#clock.monotonic() - began
+      this.#forLooks.spend(this.#clock.monotonic() - began)
     }
   }
 
@@ -175,7 +199,7 @@ export class KnownKeys {
       yield { type: 'walk', from: this.#walkFrom }
     } finally {
       const milliseconds = this.#clock.monotonic() - began
-      this.#savings -= milliseconds
+      this.#forWalks.spend(milliseconds)
       this.#costs = [milliseconds, this.#costs[0]]
     }
   }
@@ -183,12 +207,5 @@ export class KnownKeys {
   /** Where finished events cannot be cleared away, because of an old snapshot, a walk goes over all of them. */
   get #isDear (): boolean {
     return Math.min(...this.#costs) > CHEAP
-  }
-
-  #hasTime (): boolean {
-    const now = this.#clock.monotonic()
-    this.#savings = Math.min(this.#savings + (now - this.#savedAt) * SHARE, SAVINGS)
-    this.#savedAt = now
-    return this.#savings > 0
   }
 }

@@ -38,6 +38,7 @@ export class ScriptedStore implements OpenStore {
   /** How many events the next prunings find. */
   readonly prunings: number[] = []
   readonly pruned: { age: number, limit: number }[] = []
+  readonly pruneSignals: (AbortSignal | undefined)[] = []
   current: OutboxStats = { pending: 0, parked: 0, oldestSeconds: 0 }
   readonly damaged = new Map<string, Error>()
   isLost = false
@@ -60,8 +61,9 @@ export class ScriptedStore implements OpenStore {
     return results
   }
 
-  async prune (age: number, limit: number): Promise<number> {
+  async prune (age: number, limit: number, signal?: AbortSignal): Promise<number> {
     this.pruned.push({ age, limit })
+    this.pruneSignals.push(signal)
     return this.prunings.shift() ?? 0
   }
 

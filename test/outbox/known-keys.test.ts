@@ -30,7 +30,17 @@ function setup () {
     }
     return found
   }
-  return { pass, keys, errands }
+  /** The errands up to the first events; `costs`: milliseconds of each. */
+  function untilTake (costs: { look?: number, walk?: number } = {}): string[] {
+    const types: string[] = []
+    for (const { type } of keys.errands(2)) {
+      types.push(type)
+      if (type === 'take') break
+      pass(costs[type] ?? 0)
+    }
+    return types
+  }
+  return { pass, keys, errands, untilTake }
 }
 
 function turns (errands: readonly Errand[]): unknown[] {
@@ -65,40 +75,45 @@ t.test('it looks on where one look did not see everything', async (t) => {
   t.same(starts(errands(2)), [9, ''])
 })
 
-t.test('it looks for a twentieth of the time', async (t) => {
-  const { pass, keys, errands } = setup()
-  t.same(looks(errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }], 150)), [true], 'it has 50 ms to begin with')
-  keys.served('a', 1, 1)
-  const first = keys.errands(2)
-  t.equal(first.next().value!.type, 'take', 'the key that it knows comes first')
-  t.equal(first.next().value!.type, 'look', 'and where that gives nothing, it looks')
-  pass(2001)
-  t.equal(keys.errands(2).next().value!.type, 'look')
+t.test('looks, and walks, take a fortieth of the time each', async (t) => {
+  const { pass, errands, untilTake } = setup()
+  errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }])
+  pass(250)
+  t.same(untilTake({ look: 100 }), ['look', 'walk', 'take'], 'there are 25 ms to begin with')
+  pass(2900)
+  t.same(untilTake(), ['take'])
+  pass(100)
+  t.same(untilTake({ walk: 100 }), ['look', 'walk', 'take'])
+  pass(2900)
+  t.same(untilTake(), ['look', 'take'])
+  pass(101)
+  t.same(untilTake(), ['look', 'walk', 'take'])
+})
+
+t.test('a key that it knows comes before a look that there is no time for, and where that gives nothing, it looks', async (t) => {
+  const { pass, keys, errands, untilTake } = setup()
+  errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }])
+  pass(10)
+  untilTake({ look: 100 })
+  pass(10)
+  const found = Array.from(keys.errands(2), ({ type }) => type)
+  t.same(found.slice(0, 2), ['take', 'look'])
 })
 
 t.test('as long as there is something to take, it looks again after 10 ms, and walks from the beginning after 250 ms', async (t) => {
-  const { pass, keys, errands } = setup()
-  const ahead = [{ key: 'a', seq: 1 }]
-  t.same(errands(2, [{ ahead }]).map(({ type }) => type), ['look', 'walk', 'take'])
-  const next = (): string[] => {
-    const types: string[] = []
-    for (const { type } of keys.errands(2)) {
-      types.push(type)
-      if (type === 'take') break
-    }
-    return types
-  }
+  const { pass, keys, errands, untilTake } = setup()
+  t.same(errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }]).map(({ type }) => type), ['look', 'walk', 'take'])
   pass(8)
-  t.same(next(), ['take'])
+  t.same(untilTake(), ['take'])
   pass(1)
-  t.same(next(), ['look', 'take'])
+  t.same(untilTake(), ['look', 'take'])
   pass(240)
-  t.same(next(), ['look', 'walk', 'take'])
+  t.same(untilTake(), ['look', 'walk', 'take'])
   keys.walked([], 'b')
   pass(10)
-  t.same(next(), ['look', 'walk', 'take'], 'a walk that is on its way goes on')
+  t.same(untilTake(), ['look', 'walk', 'take'], 'a walk that is on its way goes on')
   keys.saw([], 9, false)
-  t.same(next(), ['look', 'walk', 'take'], 'and so does a look')
+  t.same(untilTake(), ['look', 'walk', 'take'], 'and so does a look')
 })
 
 t.test('a walk that was cheap is made although there is no time, one that was dear twice is not', async (t) => {
@@ -144,15 +159,15 @@ t.test('that is remembered of a thousand keys', async (t) => {
 })
 
 t.test('a walk that failed has taken its time, too', async (t) => {
-  const { pass, keys, errands } = setup()
+  const { pass, keys, errands, untilTake } = setup()
   errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }])
   pass(250)
   const failing = keys.errands(2)
   t.same([failing.next().value?.type, failing.next().value?.type], ['look', 'walk'])
   pass(10_000)
-  failing.return()
+  failing.return(undefined)
   pass(1000)
-  t.equal(keys.errands(2).next().value?.type, 'take')
+  t.same(untilTake(), ['look', 'take'])
 })
 
 t.test('after many events the search for the next one begins behind them, until a walk has seen an earlier one', async (t) => {

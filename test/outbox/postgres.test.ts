@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import t, { type Test } from 'tap'
 import pg from 'pg'
+import { systemClock } from '../../lib/clock.ts'
 import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'
 import { PostgresConnection } from '../../lib/outbox/postgres-connection.ts'
 import { createTable, statements } from '../../lib/outbox/postgres-sql.ts'
@@ -180,6 +182,15 @@ test('behind a pooler whose connections have not prepared what this one has, a b
   t.same(await prepared(), [], 'and prepares nothing any more')
 })
 
+test('behind a pooler whose connections have prepared the statement before the table was changed, a batch reads all the same', async (t, database) => {
+  const { pool, store, batch } = await withOneConnection(t, database)
+  await add(database, store, '')
+  await batch()
+  await pool.query(`ALTER TABLE ${database.schema}.outbox_events ALTER COLUMN attempts TYPE bigint`)
+  const ids = await add(database, store, '')
+  t.same(await batch(), ids)
+})
+
 test('behind a pooler whose connections have prepared what this one has not, a batch reads all the same', async (t, database) => {
   const before = await withOneConnection(t, database)
   await add(database, before.store, '')
@@ -357,6 +368,79 @@ test('who starts while another process creates the index waits for it, however l
     [(creator as unknown as { processID: number }).processID])).rowCount === 1)
   await creator.query('COMMIT')
   await t.resolves(opening)
+})
+
+test('the plans hold whatever the statistics say: events are read, and keys found, by the index on both', async (t, { pool, schema, store }) => {
+  await store.open()
+  const table = `${schema}.outbox_events`
+  const fill = (key: string, count: number, state: string) => pool.query(
+    `INSERT INTO ${table} (id, key, type, payload, state, ended_at) SELECT gen_random_uuid(), ${key}, 'x', '{}', $1, CASE WHEN $1 = 'published' THEN now() END FROM generate_series(1, ${count}) AS i`, [state])
+  const { read, walk } = statements({ schema, table: 'outbox_events' })
+  const connection = new PostgresConnection(pool, systemClock)
+  const plans = (name: string) => connection.transaction(async ({ query }) => {
+    const plan = async (text: string, types: string, values: string): Promise<string> => {
+      await query(`PREPARE planned (${types}) AS ${text}`)
+      const { rows } = await query(`EXPLAIN EXECUTE planned (${values})`)
+      await query('DEALLOCATE planned')
+      return rows.map((row) => row['QUERY PLAN']).join('\n')
+    }
+    for (const [found, jumps] of [[await plan(read, 'text[], bigint[], int, bigint', "'{hot,small 1}', '{0,0}', 50, 1000"), 1], [await plan(walk, 'text', "''"), 2]] as const) {
+      t.equal(found.match(/outbox_events_pending/g)?.length, jumps, `${name}: ${found}`)
+      t.notMatch(found, /outbox_events_seq|Sort Key: (?!walk.place)/)
+    }
+  })
+  await plans('without statistics')
+  await fill("'old ' || i % 100", 20_000, 'published')
+  await pool.query(`VACUUM ANALYZE ${table}`)
+  await plans('nothing pending')
+  await fill("'hot'", 20_000, 'pending')
+  await fill("'small ' || i % 100", 300, 'pending')
+  await plans('statistics of before')
+  await pool.query(`ANALYZE ${table}`)
+  await plans('one key with a long backlog')
+})
+
+test('an error whose message the database cannot store is stored with question marks', async (t, { pool, url }) => {
+  const name = `outbox_latin1_${randomBytes(6).toString('hex')}`
+  await pool.query(`CREATE DATABASE ${name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+  const latin = new pg.Pool({ connectionString: Object.assign(new URL(url), { pathname: name }).href })
+  t.teardown(async () => {
+    await latin.end()
+    await pool.query(`DROP DATABASE ${name}`)
+  })
+  const store = await postgres({ pool: latin }).open()
+  await store.add(await latin.connect().then((client) => { client.release(); return client }), () => ({ id: uuid(), type: 'x', key: '', payload: '{}' }))
+  await store.batch({ limit: 10, hold: HOLD }, async ([event]) => [{ event: event!, state: 'parked', error: new Error('no'), message: 'no “room” …' }])
+  t.match(await store.listParked(10), [{ lastError: 'no ?room? ?' }])
+})
+
+test('steps of pruning go on behind what was pruned, and begin anew when all is', async (t, database) => {
+  const store = await database.store.open()
+  const publish = async (...keys: string[]) => {
+    for (const key of keys) {
+      await add(database, store, key)
+      await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))
+    }
+  }
+  await publish('a', 'b', 'c')
+  await database.shiftTimes(-1000)
+  t.equal(await store.prune(500, 1), 1)
+  t.equal(await store.prune(500, 1), 1)
+  await database.shiftTimes(-60_000)
+  t.equal(await store.prune(500, 1), 0, 'what is older than the last step is left')
+  t.equal(await store.prune(500, 1), 1, 'to the next round')
+})
+
+test('a step of pruning ends at once when the app stops', async (t, { schema, pool, store }) => {
+  const opened = await store.open()
+  const locker = await pool.connect()
+  t.teardown(() => locker.release(true))
+  await locker.query(`BEGIN; LOCK TABLE ${schema}.outbox_events IN ACCESS EXCLUSIVE MODE`)
+  const stopping = new AbortController()
+  const pruning = opened.prune(1000, 10, stopping.signal)
+  await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%DELETE FROM%' AND query LIKE $1", [`%${schema}%`])).rowCount! > 0)
+  stopping.abort(new Error('the app stops'))
+  await t.rejects(pruning, { message: 'the app stops' })
 })
 
 test('while an old snapshot is held, and a walk over what is finished takes long, a fresh event is found and those of one key go on', async (t, { pool, schema, store, ...database }) => {

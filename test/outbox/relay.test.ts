@@ -123,6 +123,14 @@ t.test('an onParked that fails, at once or later, is logged', async (t) => {
   }
 })
 
+t.test('each key has one event published before another has its second, since a batch may end before its last event', async (t) => {
+  const order: string[] = []
+  const { store, pass } = setup(({ id }) => { order.push(id) }, { concurrency: 1 })
+  store.batches.push([event('a1', { key: 'a' }), event('a2', { key: 'a' }), event('a3', { key: 'a' }), event('b1', { key: 'b' }), event('b2', { key: 'b' })])
+  await pass()
+  t.same(order, ['a1', 'b1', 'a2', 'b2', 'a3'])
+})
+
 t.test('keys are published side by side, as many as may be, each in its order', async (t) => {
   const gates: Record<string, Deferred> = { a1: deferred(), b1: deferred() }
   const began: string[] = []
@@ -368,6 +376,17 @@ t.test('a long pruning leaves it that, too', async (t) => {
   const { store, pass } = setup(() => {})
   for (let pruning = 0; pruning < 50; pruning++) store.prunings.push(250)
   t.ok(await turnsDuring(pass) >= 50)
+})
+
+t.test('an app that stops prunes no more, and is not held up by a step that is under way', async (t) => {
+  const { store, pass, stopping } = setup(() => { stopping.abort() })
+  store.batches.push([event('a')])
+  await pass()
+  t.same(store.pruned, [])
+  const other = setup(() => {})
+  other.store.batches.push([event('a')])
+  await other.pass()
+  t.same(other.store.pruneSignals, [other.stopping.signal])
 })
 
 t.test('an outbox that cannot be pruned publishes', async (t) => {

@@ -157,3 +157,58 @@ test('a file that somebody has locked does not hold up a close', async (t, datab
   t.teardown(() => database.db.exec('ROLLBACK'))
   await t.rejects(store.batch({ limit: 10, hold: HOLD, signal: AbortSignal.abort() }, async () => []), { message: /locked/ })
 })
+
+/** As many keys, each with an event that waits for its retry. */
+function fillWithWaiting ({ db }: SqliteDatabase, count: number): void {
+  db.exec(`
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ${count})
+    INSERT INTO outbox_events (id, key, type, payload, due_at) SELECT 'id ' || n, 'key ' || n, 'x', '{}', (unixepoch() + 3600) * 1000 FROM numbers`)
+}
+
+test('a long search lets the process, and other writers, go on, and ends when the app stops', async (t, database) => {
+  const store = await database.store.open()
+  fillWithWaiting(database, 30_000)
+  let turns = 0
+  const counting = setInterval(() => {
+    turns++
+    database.db.exec('INSERT INTO business VALUES (1)')
+  }, 1)
+  t.same(await store.batch({ limit: 100, hold: HOLD }, async () => []), [])
+  clearInterval(counting)
+  t.ok(turns > 1, `${turns} turns`)
+  t.equal(database.db.prepare('SELECT * FROM business').all().length, turns)
+
+  const other = await database.store.open()
+  t.teardown(() => other.close())
+  const stopping = new AbortController()
+  const searching = other.batch({ limit: 100, hold: HOLD, signal: stopping.signal }, async () => [])
+  stopping.abort()
+  t.same(await searching, [])
+})
+
+test('results that cannot be stored hold up a close for two seconds', async (t, database) => {
+  const store = await database.store.open()
+  const ids = await add(database, store, '')
+  const stopping = new AbortController()
+  const batch = store.batch({ limit: 10, hold: HOLD, signal: stopping.signal }, async (events) => {
+    database.db.exec('BEGIN IMMEDIATE')
+    stopping.abort()
+    return events.map(published)
+  })
+  await t.rejects(batch, { message: /locked/ })
+  database.db.exec('ROLLBACK')
+  t.match(await database.rows(), ids.map((id) => ({ id, state: 'pending' })))
+})
+
+test('a clock that is set back in a batch, by which others see its lease as one of the future, ends it', async (t, database) => {
+  const store = await database.store.open()
+  await add(database, store, '')
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  await store.batch({ limit: 10, hold: HOLD }, async (_events, batch) => {
+    t.equal(batch.isLost, false)
+    Date.now = () => now() - 3_600_000
+    t.equal(batch.isLost, true)
+    return []
+  })
+})
