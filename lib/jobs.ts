@@ -36,11 +36,11 @@ export class JobsFacade {
     this.schedules = {
       list: () => scheduler.list(),
       pause: (name: string) => {
-        runtime.lifecycle.assertNotStopped(`schedules.pause('${name}')`)
+        runtime.lifecycle.assertNotStopped('schedules.pause()')
         scheduler.pause(name)
       },
       resume: (name: string) => {
-        runtime.lifecycle.assertNotStopped(`schedules.resume('${name}')`)
+        runtime.lifecycle.assertNotStopped('schedules.resume()')
         scheduler.resume(name)
       },
       run: (name: string) => scheduler.run(name)
@@ -108,18 +108,18 @@ export class JobsFacade {
   }
 
   pause (queue?: string): void {
-    this.#runtime.lifecycle.assertNotStopped(callOf('pause', queue))
+    this.#runtime.lifecycle.assertNotStopped('pause()')
     for (const { worker } of this.#runtime.queuesNamed(queue)) worker.pause()
     this.#runtime.idle.check()
   }
 
   resume (queue?: string): void {
-    this.#runtime.lifecycle.assertNotStopped(callOf('resume', queue))
+    this.#runtime.lifecycle.assertNotStopped('resume()')
     for (const { worker } of this.#runtime.queuesNamed(queue)) worker.resume()
   }
 
   addHook<Name extends keyof JobHooks> (name: Name, hook: JobHooks[Name]): void {
-    this.#runtime.lifecycle.assertNotStopped(`addHook('${name}')`)
+    this.#runtime.lifecycle.assertNotStopped('addHook()')
     this.#runtime.hooks.add(name, hook)
   }
 
@@ -148,8 +148,4 @@ export class JobsFacade {
 function checkId (id: unknown, call: string): string {
   if (typeof id !== 'string') throw new InvalidOptionsError(`call of ${call}: the id must be a string, got ${kindOf(id)}`)
   return id
-}
-
-function callOf (method: string, queue: string | undefined): string {
-  return queue === undefined ? `${method}()` : `${method}('${queue}')`
 }

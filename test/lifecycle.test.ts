@@ -579,7 +579,7 @@ t.test('once the app has stopped, idle() resolves; services and schedules still 
   await t.rejects(app.jobs.deadLetters.retry(id), closed)
   await t.rejects(app.jobs.deadLetters.remove(id), closed)
   t.throws(() => app.jobs.pause(), { ...closed, message: /pause\(\) comes too late/ })
-  t.throws(() => app.jobs.resume('default'), { ...closed, message: /resume\('default'\) comes too late/ })
+  t.throws(() => app.jobs.resume('default'), { ...closed, message: /resume\(\) comes too late/ })
   t.throws(() => app.jobs.addHook('onSuccess', () => {}), closed)
   t.throws(() => app.jobs.schedules.pause('hourly'), closed)
   t.throws(() => app.jobs.schedules.resume('hourly'), closed)
