@@ -5,14 +5,19 @@ const MAX_KEYS = 100_000
 /** The share of a relay's time that looks for keys may take, and walks as well, and the milliseconds of it that can be saved up. */
 const SHARE = 0.025
 const SAVINGS = 25
+/** Milliseconds that can be spent in advance, so that what took long once, a locked table say, keeps nobody from looking for more than a second, or from walking for more than ten. */
+const LOOK_DEBT = 25
+const WALK_DEBT = 250
 /** Milliseconds after which it is worth looking again where there was nothing more, and walking again from the beginning, as long as there is something to take. */
 const LOOK_INTERVAL = 10
 const WALK_INTERVAL = 250
 /** Milliseconds of a walk that are not worth saving. */
 const CHEAP = 50
 /** Finished events of a key from which on the search for its next one begins behind them, and keys without events of which that is remembered. */
-const WORTH_A_FLOOR = 1000
-const MAX_FLOORS = 1000
+const WORTH_A_FLOOR = 100
+const MAX_FLOORS = 10_000
+/** Milliseconds between two looks at what waits. */
+const WAITING_INTERVAL = 100
 
 export interface Turn {
   readonly key: string
@@ -44,10 +49,12 @@ class Allowance {
   readonly #clock: Pick<Clock, 'monotonic'>
   #savings = SAVINGS
   #savedAt: number
+  readonly #debt: number
 
-  constructor (clock: Pick<Clock, 'monotonic'>) {
+  constructor (clock: Pick<Clock, 'monotonic'>, debt: number) {
     this.#clock = clock
     this.#savedAt = clock.monotonic()
+    this.#debt = debt
   }
 
   get hasTime (): boolean {
@@ -58,7 +65,8 @@ class Allowance {
   }
 
   spend (milliseconds: number): void {
-    this.#savings -= milliseconds
+    this.#savings = Math.max(this.#savings - milliseconds, -this.#debt)
+    this.#savedAt = this.#clock.monotonic()
   }
 }
 
@@ -72,6 +80,10 @@ export class KnownKeys {
   readonly #turns = new Map<string, Known>()
   /** Of keys that have had many events and have none now. */
   readonly #floors = new Map<string, Known>()
+  /** Of keys whose first event waits: when it is due, by the monotonic clock. */
+  readonly #waiting = new Map<string, number>()
+  #nextDue = Infinity
+  #retried = new Set<string>()
   readonly #forLooks: Allowance
   readonly #forWalks: Allowance
   /** Milliseconds that the last walk took, and the one before. */
@@ -85,12 +97,14 @@ export class KnownKeys {
 
   constructor (clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock
-    this.#forLooks = new Allowance(clock)
-    this.#forWalks = new Allowance(clock)
+    this.#forLooks = new Allowance(clock, LOOK_DEBT)
+    this.#forWalks = new Allowance(clock, WALK_DEBT)
   }
 
   /** What to do until there are events for a batch. */
   * errands (limit: number): Generator<Errand> {
+    this.#retried.clear()
+    this.#wake()
     let isSearching = this.#turns.size === 0
     for (let count = 0, goesOn = true; goesOn; count++) {
       const looks = isSearching || this.#isLookDue
@@ -111,16 +125,16 @@ export class KnownKeys {
     this.#seenTo = Math.max(this.#seenTo, seenTo)
     this.#hasSeenAll = isAll
     for (const { key } of ahead) {
-      if (!this.#turns.has(key)) this.#add(key)
+      if (!this.#turns.has(key) && !this.#waiting.has(key)) this.#add(key)
     }
   }
 
-  /** What a walk found: the next keys in their order whose first event is due, and where the walk goes on; '' when it has come to the end. */
-  walked (keys: readonly Seen[], from: string): void {
+  /** What a walk found: the next keys in their order, and where the walk goes on; '' when it has come to the end. */
+  walked (keys: readonly (Seen & { readonly isDue: boolean })[], from: string): void {
     this.#walkFrom = from
-    for (const { key, seq } of keys) {
-      const known = this.#turns.get(key) ?? this.#add(key)
-      known.floor = Math.min(known.floor, seq - 1)
+    for (const { key, seq, isDue } of keys) {
+      const known = this.#turns.get(key) ?? (isDue ? this.#add(key) : this.#floors.get(key))
+      if (known !== undefined) known.floor = Math.min(known.floor, seq - 1)
     }
   }
 
@@ -129,6 +143,8 @@ export class KnownKeys {
     this.#turns.delete(key)
     this.#floors.delete(key)
     this.#add(key)
+    // A batch that is under way has not seen it.
+    this.#retried.add(key)
   }
 
   /** It has had its turn, in which `count` events up to `seq` were finished. Where there are too many keys, it has to be found again. */
@@ -136,8 +152,10 @@ export class KnownKeys {
     const known = this.#turns.get(key)
     if (known === undefined) return
     const isFull = this.#turns.size >= MAX_KEYS
-    known.floor = Math.max(known.floor, seq)
-    known.finished += count
+    if (!this.#retried.has(key)) {
+      known.floor = Math.max(known.floor, seq)
+      known.finished += count
+    }
     this.#turns.delete(key)
     if (isFull) this.#keepFloor(key, known)
     else this.#turns.set(key, known)
@@ -148,6 +166,27 @@ export class KnownKeys {
     const known = this.#turns.get(key)
     this.#turns.delete(key)
     if (known !== undefined) this.#keepFloor(key, known)
+  }
+
+  /** Its first event is due in so many milliseconds. */
+  waits (key: string, milliseconds: number): void {
+    this.forget(key)
+    if (this.#waiting.size >= MAX_KEYS) return
+    const due = this.#clock.monotonic() + milliseconds
+    this.#waiting.set(key, due)
+    this.#nextDue = Math.min(this.#nextDue, due)
+  }
+
+  /** Those whose first event has come due have their turns. */
+  #wake (): void {
+    const now = this.#clock.monotonic()
+    if (now < this.#nextDue) return
+    let next = Infinity
+    for (const [key, due] of this.#waiting) {
+      if (due <= now) this.#add(key)
+      else next = Math.min(next, due)
+    }
+    this.#nextDue = Math.max(next, now + WAITING_INTERVAL)
   }
 
   #keepFloor (key: string, known: Known): void {
@@ -167,6 +206,7 @@ export class KnownKeys {
 
   #add (key: string): Known {
     const known = this.#floors.get(key) ?? { floor: 0, finished: 0 }
+    this.#waiting.delete(key)
     if (this.#turns.size < MAX_KEYS) {
       this.#floors.delete(key)
       this.#turns.set(key, known)

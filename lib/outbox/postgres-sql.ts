@@ -56,12 +56,18 @@ export function statements (names: PostgresNames) {
     /** Another process may take its time over the creation; nobody else has that lock. For the table the patience is the usual one: writers queue behind who waits for it. */
     lockCreation: `SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(${CREATION_LOCK}); SET LOCAL lock_timeout = ${LOCK_PATIENCE}`,
     exists: `SELECT to_regclass('${table}') IS NOT NULL AS exists`,
-    /** Whether some index begins with \`seq\` and covers what is pending. */
-    hasSeqIndex: `
+    /** Whether some index begins with `seq` and serves for what is pending, what the indexes with `key` are sorted by, and what the database can store. */
+    layout: `
 SELECT EXISTS (
   SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-  WHERE i.indrelid = '${table}'::regclass AND a.attname = 'seq' AND i.indisvalid AND coalesce(pg_get_expr(i.indpred, i.indrelid), 'pending') LIKE '%pending%'
-) AS exists, current_setting('server_encoding') AS encoding`,
+  JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS m ON m.oid = c.relam
+  WHERE i.indrelid = '${table}'::regclass AND a.attname = 'seq' AND i.indisvalid AND m.amname = 'btree'
+  AND coalesce(pg_get_expr(i.indpred, i.indrelid), 'state = ''pending''::text') ~ '^\\(*state\\)?(::text)? = ''pending''::(text|character varying|bpchar)\\)*$'
+) AS has_seq_index,
+(
+  SELECT c.collname FROM pg_attribute AS a JOIN pg_collation AS c ON c.oid = a.attcollation WHERE a.attrelid = '${table}'::regclass AND a.attname = 'key'
+) AS collation,
+current_setting('server_encoding') AS encoding`,
     probe: `SELECT seq, due_at, state, last_error, ended_at, key, ${row} FROM ${table} LIMIT 0`,
     add: `INSERT INTO ${table} (id, key, type, payload) VALUES ($1, $2, $3, $4)`,
 
@@ -83,7 +89,7 @@ SELECT key, seq, is_due FROM walk ORDER BY place`,
 
     /**
      * The next $3 events of each key ($1) behind some place ($2), up to $4 bytes of payload as they are stored; `bytes` only with those that are
-     * due, and an `id` only with those that no other process holds.
+     * due, `wait` with the others in milliseconds, and an `id` only with those that no other process holds.
      *
      * Rows are compared, since with `key = … ORDER BY seq` the planner may choose the index on `seq` and read all that is pending.
      *
@@ -93,10 +99,10 @@ SELECT key, seq, is_due FROM walk ORDER BY place`,
      * must not get what follows it a second time.
      */
     read: `
-SELECT one.key, one.seq, one.bytes, event.* FROM (
+SELECT one.key, one.seq, one.bytes, CASE WHEN one.bytes IS NULL THEN extract(epoch FROM one.due_at - statement_timestamp())::float8 * 1000 END AS wait, event.* FROM (
   SELECT found.*, coalesce(sum(bytes) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
   FROM unnest($1::text[], $2::bigint[]) AS turns (key, floor) CROSS JOIN LATERAL (
-    SELECT ctid AS tid, id, key, seq, CASE WHEN ${due} THEN pg_column_size(payload) END AS bytes
+    SELECT ctid AS tid, id, key, seq, due_at, CASE WHEN ${due} THEN pg_column_size(payload) END AS bytes
     FROM ${table} AS e WHERE (e.key, e.seq) > (turns.key COLLATE "C", turns.floor) AND e.key <= turns.key COLLATE "C" AND ${pending} ORDER BY e.key, e.seq LIMIT $3
   ) AS found
 ) AS one LEFT JOIN LATERAL (
@@ -115,15 +121,15 @@ UPDATE ${table} AS event SET
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[]) AS result (id, state, error, delay)
 WHERE event.id = result.id`,
 
-    /** From $3 on, behind those that an old snapshot keeps from being cleared away. */
+    /** From $3 on, behind those that an old snapshot keeps from being cleared away. By a time that does not change meanwhile, which an index can be searched for. */
     prune: `
 WITH pruned AS (
   DELETE FROM ${table} WHERE id IN (
-    SELECT id FROM ${table} WHERE state = 'published' AND ended_at >= $3::timestamptz AND ended_at < clock_timestamp() - $1 * interval '1 millisecond'
+    SELECT id FROM ${table} WHERE state = 'published' AND ended_at >= to_timestamp($3::float8) AND ended_at < statement_timestamp() - $1 * interval '1 millisecond'
     ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ) RETURNING ended_at
 )
-SELECT count(*)::int AS count, max(ended_at)::text AS last FROM pruned`,
+SELECT count(*)::int AS count, extract(epoch FROM max(ended_at))::float8 AS last FROM pruned`,
     stats: `
 SELECT count(*)::int AS pending,
   (SELECT count(*)::int FROM ${table} WHERE state = 'parked') AS parked,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { ParkedEvent } from '../../types/outbox.ts'
 import { systemClock } from '../clock.ts'
-import { OutboxIndexError } from '../errors.ts'
+import { OutboxCollationError, OutboxIndexError } from '../errors.ts'
 import { KnownKeys, type Seen } from './known-keys.ts'
 import { CREATION_PATIENCE, PostgresConnection, type PostgresPool, type Prepared, type QueryResult, type Transaction } from './postgres-connection.ts'
 import { createSeqIndex, createTable, EVENTS_AHEAD, KEYS_WALKED, statements, type PostgresNames } from './postgres-sql.ts'
@@ -21,8 +21,6 @@ const INSUFFICIENT_PRIVILEGE = '42501'
 const ANY_TEXT: ReadonlySet<unknown> = new Set(['UTF8', 'SQL_ASCII'])
 const NOT_ASCII = /[^\p{ASCII}]/gu
 
-const BEGINNING = '-infinity'
-
 /** Holds what it hands out by row locks: one transaction a batch, open while the batch is worked on. */
 export class PostgresStore implements OpenStore {
   readonly #connection: PostgresConnection
@@ -32,7 +30,8 @@ export class PostgresStore implements OpenStore {
   readonly #keys = new KnownKeys(systemClock)
   #prepares = true
   #hasUnicode = true
-  #prunedTo = BEGINNING
+  /** Seconds since the epoch. */
+  #prunedTo = 0
 
   constructor (pool: PostgresPool, names: PostgresNames) {
     this.#connection = new PostgresConnection(pool, systemClock)
@@ -45,16 +44,18 @@ export class PostgresStore implements OpenStore {
 
   /** Asks before it creates: who finds table and index needs no right to create them. */
   async create (): Promise<void> {
-    if (!await this.#isTrue(this.#sql.exists)) await this.#createOnce(createTable(this.#names))
+    const { rows: [{ exists }] } = await this.#query(this.#sql.exists)
+    if (!exists) await this.#createOnce(createTable(this.#names))
   }
 
   /** A table from before there was the index on `seq` gets it. */
   async complete (mayCreate: boolean): Promise<void> {
-    const { rows: [{ exists, encoding }] } = await this.#query(this.#sql.hasSeqIndex)
-    this.#hasUnicode = ANY_TEXT.has(encoding)
-    if (exists) return
-    const statement = createSeqIndex(this.#names)
     const { schema, table } = this.#names
+    const layout = await this.#layout()
+    this.#hasUnicode = ANY_TEXT.has(layout.encoding)
+    if (layout.collation !== 'C') throw new OutboxCollationError(`${schema}.${table}`, layout.collation)
+    if (layout.has_seq_index) return
+    const statement = createSeqIndex(this.#names)
     const lacking = (advice: string, cause?: unknown) => new OutboxIndexError(`${schema}.${table}`, `${advice} "${statement}"`, { cause })
     if (!mayCreate) throw lacking('create it with')
     try {
@@ -62,7 +63,11 @@ export class PostgresStore implements OpenStore {
     } catch (error) {
       throw lacking((error as { code?: unknown }).code === INSUFFICIENT_PRIVILEGE ? "have it created by the table's owner with" : 'it could not be created now; start again, or create it with', error)
     }
-    if (!await this.#isTrue(this.#sql.hasSeqIndex)) throw lacking(`something else, or an index that is not valid, has the name '${table}_seq'; remove it, or create the index under another name, as in`)
+    if (!(await this.#layout()).has_seq_index) throw lacking(`something else, or an index that is not valid, has the name '${table}_seq'; remove it, or create the index under another name, as in`)
+  }
+
+  async #layout (): Promise<{ has_seq_index: boolean, collation: string, encoding: string }> {
+    return (await this.#query(this.#sql.layout)).rows[0]
   }
 
   async probe (): Promise<void> {
@@ -129,13 +134,13 @@ export class PostgresStore implements OpenStore {
 
   async #walk (transaction: Transaction, from: string): Promise<undefined> {
     const { rows } = await transaction.query(this.#sql.walk, [from])
-    this.#keys.walked(rows.filter((row) => row.is_due).map(seenOf), rows.length < KEYS_WALKED ? '' : `${rows.at(-1).key}\u0001`)
+    this.#keys.walked(rows.map((row) => ({ ...seenOf(row), isDue: row.is_due })), rows.length < KEYS_WALKED ? '' : `${rows.at(-1).key}\u0001`)
   }
 
   async #read (transaction: Transaction, { turns, share, bytes }: Read): Promise<Found> {
     const { rows } = await transaction.query(this.#prepares ? this.#preparedRead : this.#sql.read, [turns.map(({ key }) => key), turns.map(({ floor }) => floor), share, bytes])
     return {
-      candidates: rows.map((row) => ({ ...row, isDue: row.bytes !== null, isHeld: row.id !== null })),
+      candidates: rows.map((row) => ({ ...row, wait: Math.max(0, row.wait), isHeld: row.id !== null })),
       isCut: rows.reduce((sum, row) => sum + row.bytes, 0) >= bytes
     }
   }
@@ -149,7 +154,7 @@ export class PostgresStore implements OpenStore {
 
   async prune (age: number, limit: number, signal?: AbortSignal): Promise<number> {
     const { rows: [{ count, last }] } = await this.#query(this.#sql.prune, [age, limit, this.#prunedTo], signal)
-    this.#prunedTo = count < limit ? BEGINNING : last
+    this.#prunedTo = count < limit ? 0 : last
     return count
   }
 
@@ -176,10 +181,6 @@ export class PostgresStore implements OpenStore {
 
   close (): void {
     // The pool is the app's.
-  }
-
-  async #isTrue (sql: string): Promise<boolean> {
-    return (await this.#query(sql)).rows[0].exists
   }
 
   /** One process after the other: even IF NOT EXISTS fails where two create the same at once. */

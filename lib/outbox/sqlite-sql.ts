@@ -34,7 +34,8 @@ CREATE INDEX IF NOT EXISTS ${quote(`${table}_parked`)} ON ${quote(table)} (ended
 /** Every statement of the store. */
 export function statements (name: string) {
   const table = quote(name)
-  const row = 'id, type, key, payload, created_at, attempts'
+  const head = 'id, type, key, created_at, attempts'
+  const row = `${head}, payload`
   const pending = "state = 'pending'"
   // Claims and times that were given in the future: the clock was ahead and has been corrected. Nothing waits for them to come true.
   const due = '(due_at <= :now OR coalesce(ended_at, created_at) > :now + 1000)'
@@ -54,11 +55,11 @@ WITH RECURSIVE keys (key, place) AS (
 )
 SELECT key, (SELECT min(seq) FROM ${table} AS e WHERE e.key = keys.key AND e.state = 'pending') AS seq FROM keys WHERE key IS NOT NULL`,
     /**
-     * The next :share events of each key in :turns behind its floor, key by key. The time is that of the machine, as the database's is; asking SQLite
+     * The next :share events of each key in :turns behind its floor, key by key; a payload only with those that can be had. The time is that of the machine, as the database's is; asking SQLite
      * for it, event by event, takes longer than all the rest.
      */
     read: `
-SELECT seq, ${row}, ${free} AS is_held, ${due} AS is_due FROM (SELECT value FROM json_each(:turns)) AS turn CROSS JOIN ${table} AS event WHERE event.seq IN (
+SELECT seq, ${head}, CASE WHEN ${free} THEN payload END AS payload, iif(${due}, 0, due_at - :now) AS wait FROM (SELECT value FROM json_each(:turns)) AS turn CROSS JOIN ${table} AS event WHERE event.seq IN (
   SELECT e.seq FROM ${table} AS e WHERE e.key = turn.value ->> 'key' AND e.state = 'pending' AND e.seq > turn.value ->> 'floor' ORDER BY e.seq LIMIT :share
 )`,
     claim: `UPDATE ${table} SET claimed_by = :claim, claimed_until = ${NOW} + :hold WHERE id IN (SELECT value FROM json_each(:ids))`,

@@ -137,7 +137,7 @@ export class SqliteStore implements OpenStore {
 
   #walk (from: string): undefined {
     const walked = this.#db.prepare(this.#sql.walk).all(from) as any[] // The columns that the statement selects.
-    this.#keys.walked(walked, walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`)
+    this.#keys.walked(walked.map(({ key, seq }) => ({ key, seq, isDue: true })), walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`)
   }
 
   /** Counts a character of payload as a byte. */
@@ -147,9 +147,10 @@ export class SqliteStore implements OpenStore {
     let left = bytes
     const rows = this.#db.prepare(this.#sql.read).iterate({ turns: JSON.stringify(turns), share, now, future: claimAt(now + FUTURE) })
     for (const row of rows as Iterable<any>) { // The columns that the statement selects.
-      const isHeld = row.is_held === 1
-      candidates.push({ ...row, bytes: row.payload.length, isDue: row.is_due === 1, isHeld })
-      if (isHeld) left -= row.payload.length
+      const isHeld = row.payload !== null
+      const bytes = isHeld ? row.payload.length : 0
+      candidates.push({ ...row, bytes, isHeld })
+      left -= bytes
       if (left <= 0) break
     }
     return { candidates, isCut: left <= 0 }

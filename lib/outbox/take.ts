@@ -22,7 +22,8 @@ export interface Read {
 /** An unfinished event of a key whose turn it is. */
 export type Candidate = EventRow & {
   readonly bytes: number
-  readonly isDue: boolean
+  /** Milliseconds until it is due; 0 when it is. */
+  readonly wait: number
   /** It is due, and from now on this process has it. */
   readonly isHeld: boolean
 }
@@ -82,8 +83,9 @@ function * takeOf (first: readonly Turn[], limit: number, keys: KnownKeys): Gene
   return taken
 }
 
-/** A key that another process has comes to the end of the row. One without events, or that waits, is found again once there is something due. */
+/** A key that another process has comes to the end of the row. */
 function passOver (key: string, head: Candidate | undefined, keys: KnownKeys): void {
-  if (head?.isDue) keys.served(key, 0, 0)
-  else keys.forget(key)
+  if (head === undefined) keys.forget(key)
+  else if (head.wait === 0) keys.served(key, 0, 0)
+  else keys.waits(key, head.wait)
 }

@@ -6,7 +6,7 @@ interface Sight {
   readonly ahead?: readonly Seen[]
   readonly seenTo?: number
   readonly isAll?: boolean
-  readonly walked?: readonly Seen[]
+  readonly walked?: readonly (Seen & { readonly isDue?: boolean })[]
   readonly walkFrom?: string
 }
 
@@ -24,7 +24,7 @@ function setup () {
         sight = sights.shift() ?? {}
         keys.saw(sight.ahead ?? [], sight.seenTo ?? 0, sight.isAll ?? true)
       } else if (errand.type === 'walk') {
-        keys.walked(sight.walked ?? [], sight.walkFrom ?? '')
+        keys.walked((sight.walked ?? []).map((seen) => ({ isDue: true, ...seen })), sight.walkFrom ?? '')
         pass(cost)
       }
     }
@@ -79,8 +79,8 @@ t.test('looks, and walks, take a fortieth of the time each', async (t) => {
   const { pass, errands, untilTake } = setup()
   errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }])
   pass(250)
-  t.same(untilTake({ look: 100 }), ['look', 'walk', 'take'], 'there are 25 ms to begin with')
-  pass(2900)
+  t.same(untilTake({ look: 40 }), ['look', 'walk', 'take'], 'there are 25 ms to begin with')
+  pass(550)
   t.same(untilTake(), ['take'])
   pass(100)
   t.same(untilTake({ walk: 100 }), ['look', 'walk', 'take'])
@@ -88,6 +88,72 @@ t.test('looks, and walks, take a fortieth of the time each', async (t) => {
   t.same(untilTake(), ['look', 'take'])
   pass(101)
   t.same(untilTake(), ['look', 'walk', 'take'])
+})
+
+t.test('what took long once keeps it from looking for a second, and from walking for ten, at the most', async (t) => {
+  const { pass, errands, untilTake } = setup()
+  errands(2, [{ ahead: [{ key: 'a', seq: 1 }] }])
+  pass(250)
+  t.same(untilTake({ look: 15_000 }), ['look', 'walk', 'take'])
+  pass(999)
+  t.same(untilTake(), ['take'])
+  pass(2)
+  t.same(untilTake({ walk: 15_000 }), ['look', 'walk', 'take'])
+  pass(9990)
+  t.same(untilTake(), ['look', 'take'])
+  pass(20)
+  t.same(untilTake(), ['look', 'walk', 'take'])
+})
+
+t.test('a key whose first event waits has its turn when that is due, or when a walk finds it due', async (t) => {
+  const { pass, keys, errands } = setup()
+  const ahead = [{ key: 'a', seq: 1 }, { key: 'b', seq: 2 }, { key: 'c', seq: 3 }]
+  errands(3, [{ ahead }])
+  keys.waits('a', 1000)
+  keys.waits('b', 5000)
+  keys.waits('c', 60_000)
+  t.same(turns(errands(3, [{ ahead }])), [], 'what comes behind an event that waits is nothing to take')
+  pass(990)
+  t.same(turns(errands(3)), [])
+  pass(10)
+  t.same(turns(errands(3))[0], ['a 0'])
+  keys.forget('a')
+  pass(4000)
+  t.same(turns(errands(3))[0], ['b 0'])
+  keys.forget('b')
+  t.same(turns(errands(3, [{ walked: [{ key: 'c', seq: 3, isDue: false }, { key: 'd', seq: 4, isDue: false }] }])), [])
+  t.same(turns(errands(3, [{ walked: [{ key: 'c', seq: 3 }] }]))[0], ['c 0'])
+  keys.forget('c')
+  pass(60_000)
+  t.same(turns(errands(3)), [], 'and no second one')
+})
+
+t.test('what waits is remembered of as many keys as there may be', async (t) => {
+  const { pass, keys, errands } = setup()
+  for (let n = 0; n <= 100_000; n++) keys.waits(`key ${n}`, 1)
+  pass(1)
+  t.equal((turns(errands(100_001))[0] as unknown[]).length, 100_000)
+})
+
+t.test('a walk that finds an earlier event, although it waits, lowers the place at which the search begins', async (t) => {
+  const { pass, keys, errands } = setup()
+  errands(1, [{ ahead: [{ key: 'a', seq: 1 }] }])
+  keys.served('a', 1000, 100)
+  pass(250)
+  t.same(turns(errands(1, [{ walked: [{ key: 'a', seq: 500, isDue: false }] }]))[0], ['a 499'])
+  keys.forget('a')
+  errands(1, [{ walked: [{ key: 'a', seq: 300, isDue: false }] }])
+  t.same(turns(errands(1, [{ ahead: [{ key: 'a', seq: 2000 }] }]))[0], ['a 299'])
+})
+
+t.test('what a batch finished that was under way says nothing about an event that came at any place meanwhile', async (t) => {
+  const { keys, errands } = setup()
+  errands(1, [{ ahead: [{ key: 'a', seq: 1 }] }])
+  keys.add('a')
+  keys.served('a', 5000, 1000)
+  t.same(turns(errands(1))[0], ['a 0'])
+  keys.served('a', 6000, 1000)
+  t.same(turns(errands(1))[0], ['a 6000'])
 })
 
 t.test('a key that it knows comes before a look that there is no time for, and where that gives nothing, it looks', async (t) => {
@@ -147,15 +213,15 @@ t.test('one that had many events, has none and gets new ones is searched for beh
   t.same(turns(errands(1))[0], ['a 0'])
 })
 
-t.test('that is remembered of a thousand keys', async (t) => {
+t.test('that is remembered of ten thousand keys', async (t) => {
   const { keys, errands } = setup()
-  for (let n = 0; n <= 1000; n++) {
-    keys.add(`key ${n}`)
+  for (let n = 0; n <= 10_000; n++) {
+    errands(1, [{ ahead: [{ key: `key ${n}`, seq: 1 }] }])
     keys.served(`key ${n}`, 1000, 1000)
     keys.forget(`key ${n}`)
   }
-  const ahead = ['key 0', 'key 1', 'key 1000'].map((key, index) => ({ key, seq: 2000 + index }))
-  t.same(turns(errands(3, [{ ahead }]))[0], ['key 0 0', 'key 1 1000', 'key 1000 1000'])
+  const ahead = ['key 0', 'key 1', 'key 10000'].map((key, index) => ({ key, seq: 2000 + index }))
+  t.same(turns(errands(3, [{ ahead }]))[0], ['key 0 0', 'key 1 1000', 'key 10000 1000'])
 })
 
 t.test('a walk that failed has taken its time, too', async (t) => {
@@ -164,7 +230,7 @@ t.test('a walk that failed has taken its time, too', async (t) => {
   pass(250)
   const failing = keys.errands(2)
   t.same([failing.next().value?.type, failing.next().value?.type], ['look', 'walk'])
-  pass(10_000)
+  pass(200)
   failing.return(undefined)
   pass(1000)
   t.same(untilTake(), ['look', 'take'])
@@ -173,7 +239,7 @@ t.test('a walk that failed has taken its time, too', async (t) => {
 t.test('after many events the search for the next one begins behind them, until a walk has seen an earlier one', async (t) => {
   const { pass, keys, errands } = setup()
   errands(1, [{ ahead: [{ key: 'a', seq: 1 }] }])
-  keys.served('a', 999, 999)
+  keys.served('a', 999, 99)
   t.same(turns(errands(1))[0], ['a 0'])
   keys.served('a', 1000, 1)
   t.same(turns(errands(1))[0], ['a 1000'])

@@ -235,7 +235,7 @@ t.test('a client that fails is given back as broken, and may go on failing', asy
   const client = Object.assign(new EventEmitter(), {
     query: async () => {
       if (isBroken) throw new Error('connection reset')
-      return { rows: [{ exists: true }], rowCount: 1 }
+      return { rows: [{ exists: true, has_seq_index: true, collation: 'C' }], rowCount: 1 }
     },
     release: (error: unknown) => { released.push(error) }
   })
@@ -441,6 +441,58 @@ test('a step of pruning ends at once when the app stops', async (t, { schema, po
   await until(async () => (await pool.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%DELETE FROM%' AND query LIKE $1", [`%${schema}%`])).rowCount! > 0)
   stopping.abort(new Error('the app stops'))
   await t.rejects(pruning, { message: 'the app stops' })
+})
+
+test('an index that cannot serve for what is pending does not count', async (t, { pool, schema, store }) => {
+  await store.open()
+  const table = `${schema}.outbox_events`
+  await pool.query(`DROP INDEX ${table}_seq`)
+  for (const index of ["(seq) WHERE state <> 'pending'", "(seq) WHERE state = 'pending' AND key = ''", "USING hash (seq) WHERE state = 'pending'", 'USING brin (seq)', "(key, seq) WHERE state = 'pending'"]) {
+    await pool.query(`CREATE INDEX other ON ${table} ${index}`)
+    await t.rejects(postgres({ pool, schema, createTable: false }).open(), { code: 'FST_JOBS_INVALID_OPTIONS' }, index)
+    await pool.query(`DROP INDEX ${schema}.other`)
+  }
+  await pool.query(`CREATE INDEX other ON ${table} (seq)`)
+  await t.resolves(postgres({ pool, schema, createTable: false }).open())
+})
+
+test('a column by which the indexes do not serve is told of', async (t, { pool, schema, store }) => {
+  await store.open()
+  await pool.query(`ALTER TABLE ${schema}.outbox_events ALTER COLUMN key TYPE text COLLATE "default"`)
+  await t.rejects(store.open(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /"key".*collation "default".*COLLATE "C"/ })
+  await pool.query(`ALTER TABLE ${schema}.outbox_events ALTER COLUMN key TYPE varchar(255) COLLATE "C", ALTER COLUMN state TYPE varchar(20)`)
+  await t.resolves(store.open())
+})
+
+test('with another style of dates, too, pruning goes on where it was', async (t, database) => {
+  const pool = new pg.Pool({ connectionString: database.url, options: '-c DateStyle=SQL,DMY -c TimeZone=Asia/Kolkata' })
+  t.teardown(() => pool.end())
+  const store = await postgres({ pool, schema: database.schema }).open()
+  await add(database, store, 'a', 'b', 'c')
+  await store.batch({ limit: 10, hold: HOLD }, async (events) => events.map(published))
+  await database.shiftTimes(-1000)
+  const steps: number[] = []
+  for (let step = 0; step < 4; step++) steps.push(await store.prune(500, 1))
+  t.same(steps, [1, 1, 1, 0])
+})
+
+test('a retry of an earlier event by another process comes before later ones of its key', async (t, database) => {
+  const [one, other] = [await database.store.open(), await database.store.open()]
+  const [first] = await add(database, one, '', ...Array(200).fill('') as string[])
+  await one.batch({ limit: 100, hold: HOLD }, async ([event]) => [{ event: event!, state: 'parked', error: new Error('no'), message: 'no' }])
+  await one.batch({ limit: 150, hold: HOLD }, async (events) => events.map(published))
+  await other.retryParked(first!)
+  await other.batch({ limit: 1, hold: HOLD }, async ([event]) => [{ event: event!, state: 'failed', error: new Error('no'), message: 'no', delay: 60_000 }])
+  // A walk finds it, soon.
+  await until(async () => {
+    let handedOut = 0
+    await one.batch({ limit: 1, hold: HOLD }, async ({ length }) => {
+      handedOut = length
+      return []
+    })
+    return handedOut === 0
+  })
+  t.equal((await database.rows()).filter(({ state }) => state === 'pending').length, 51)
 })
 
 test('while an old snapshot is held, and a walk over what is finished takes long, a fresh event is found and those of one key go on', async (t, { pool, schema, store, ...database }) => {

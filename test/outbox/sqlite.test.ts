@@ -212,3 +212,15 @@ test('a clock that is set back in a batch, by which others see its lease as one 
     return []
   })
 })
+
+test('the payload of an event that waits is not read', async (t, database) => {
+  const store = await database.store.open()
+  const [waiting] = await add(database, store, 'waits', 'fresh')
+  database.db.prepare('UPDATE outbox_events SET due_at = (unixepoch() + 3600) * 1000, payload = json_quote(hex(zeroblob(50000000))) WHERE id = ?').run(waiting!)
+  const before = process.memoryUsage().external + process.memoryUsage().heapUsed
+  await store.batch({ limit: 10, hold: HOLD }, async (events) => {
+    t.equal(events.length, 1)
+    t.ok(process.memoryUsage().external + process.memoryUsage().heapUsed - before < 50_000_000)
+    return []
+  })
+})

@@ -24,7 +24,7 @@ function setup (events: readonly Event[]) {
       for (const row of rows.filter((row) => row.key === key && row.seq > floor).slice(0, share)) {
         if (left <= 0) break
         if (row.isDue) left -= row.bytes
-        candidates.push({ ...row, id: `${row.seq}`, type: 'x', payload: '', created_at: 0, attempts: 0 })
+        candidates.push({ ...row, wait: row.isDue ? 0 : 1000, id: `${row.seq}`, type: 'x', payload: '', created_at: 0, attempts: 0 })
       }
     }
     return { candidates, isCut: left <= 0 }
