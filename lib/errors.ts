@@ -58,7 +58,7 @@ export const OutboxUnavailableError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',
 export const OutboxTimeoutError = jobsError('FST_JOBS_TIMEOUT', "Outbox '%s' did not get event '%s' published within %s ms", 500)
 export const OutboxSilentError = jobsError('FST_JOBS_TIMEOUT', "The outbox's database did not answer within %s ms, or its pool had no client for so long", 503)
 export const OutboxCollationError = jobsError('FST_JOBS_INVALID_OPTIONS',
-  'The column "key" of the outbox\'s table %s has the collation "%s", by which its indexes do not serve; give it the collation "C" with ALTER TABLE … ALTER COLUMN key TYPE text COLLATE "C"', 500)
+  'The column "key" of the outbox\'s table %s has the collation "%s", with which its indexes cannot be used; give it the collation "C" with ALTER TABLE … ALTER COLUMN key TYPE text COLLATE "C"', 500)
 export const OutboxIndexError = jobsError('FST_JOBS_INVALID_OPTIONS', 'The table %s lacks an index that the outbox needs: %s', 500)
 export const SqliteNotSupportedError = jobsError('FST_JOBS_NOT_SUPPORTED', 'SQLite needs Node.js 22.13 or newer, this is %s; update Node.js or choose another store', 501)
 export const SqliteOpeningError = jobsError('FST_JOBS_BACKEND_UNAVAILABLE',

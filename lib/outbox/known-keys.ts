@@ -5,7 +5,7 @@ const MAX_KEYS = 100_000
 /** The share of a relay's time that looks for keys may take, and walks as well, and the milliseconds of it that can be saved up. */
 const SHARE = 0.025
 const SAVINGS = 25
-/** Milliseconds that can be spent in advance, so that what took long once, a locked table say, keeps nobody from looking for more than a second, or from walking for more than ten. */
+/** Milliseconds that can be overdrawn. After something slow, a locked table say, it looks again within a second and walks again within ten. */
 const LOOK_DEBT = 25
 const WALK_DEBT = 250
 /** Milliseconds after which it is worth looking again where there was nothing more, and walking again from the beginning, as long as there is something to take. */
@@ -83,7 +83,8 @@ export class KnownKeys {
   /** Of keys whose first event waits: when it is due, by the monotonic clock. */
   readonly #waiting = new Map<string, number>()
   #nextDue = Infinity
-  #retried = new Set<string>()
+  /** Keys of which an event came at any place since the last batch began. */
+  readonly #retried = new Set<string>()
   readonly #forLooks: Allowance
   readonly #forWalks: Allowance
   /** Milliseconds that the last walk took, and the one before. */

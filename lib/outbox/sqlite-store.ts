@@ -28,6 +28,13 @@ interface Search {
   next: IteratorResult<Step, Candidate[]>
 }
 
+/** `at` by the wall clock, `until` by the monotonic one. */
+interface Lease {
+  readonly claim: string
+  readonly at: number
+  readonly until: number
+}
+
 /** For how many milliseconds a lock is waited for, and for how many once `signal` aborts. */
 interface Waiting {
   readonly patience?: number
@@ -65,17 +72,16 @@ export class SqliteStore implements OpenStore {
     let paused: Search | undefined
     for (;;) {
       // Read before the lease begins: it cannot seem to last longer than it does.
-      const claimed = { at: Date.now(), until: systemClock.monotonic() + hold }
-      const claim = claimAt(claimed.at)
+      const lease = leaseOf(hold)
       const taken = await this.#write(() => {
         // What was found by a try that failed may be another process's by now.
         const search = paused ?? this.#beginSearch(limit)
         paused = undefined
-        const found = this.#claim(search, claim, hold)
+        const found = this.#claim(search, lease.claim, hold)
         if (found === undefined) paused = search
         return found
       }, { signal })
-      if (taken !== undefined) return taken.length === 0 ? [] : await this.#workOn(taken, claim, claimed, work, signal)
+      if (taken !== undefined) return taken.length === 0 ? [] : await this.#workOn(taken, lease, work, signal)
       await setImmediate()
       if (signal?.aborted) return []
     }
@@ -86,7 +92,7 @@ export class SqliteStore implements OpenStore {
     return { taking, next: taking.next() }
   }
 
-  async #workOn (taken: readonly Candidate[], claim: string, { at, until }: { at: number, until: number }, work: Work, signal: AbortSignal | undefined): Promise<readonly EventResult[]> {
+  async #workOn (taken: readonly Candidate[], { claim, at, until }: Lease, work: Work, signal: AbortSignal | undefined): Promise<readonly EventResult[]> {
     const { events, damaged } = readEvents(taken)
     // To others, whose clock was set back as well, a claim of the future is none.
     const results = await work(events, { damaged, get isLost () { return systemClock.monotonic() >= until || Date.now() < at - FUTURE } })
@@ -135,6 +141,7 @@ export class SqliteStore implements OpenStore {
     this.#keys.saw(ahead, ahead.at(-1)?.seq ?? 0, ahead.length < EVENTS_AHEAD)
   }
 
+  /** Whether the first event of a key waits is found out when it is read. */
   #walk (from: string): undefined {
     const walked = this.#db.prepare(this.#sql.walk).all(from) as any[] // The columns that the statement selects.
     this.#keys.walked(walked.map(({ key, seq }) => ({ key, seq, isDue: true })), walked.length < KEYS_WALKED ? '' : `${walked.at(-1).key}\u0001`)
@@ -173,7 +180,7 @@ export class SqliteStore implements OpenStore {
   }
 
   async prune (age: number, limit: number, signal?: AbortSignal): Promise<number> {
-    return this.#patiently(() => Number(this.#db.prepare(this.#sql.prune).run(Math.round(age), limit).changes), { signal })
+    return this.#change(this.#sql.prune, [Math.round(age), limit], { signal })
   }
 
   async stats (): Promise<OutboxStats> {
@@ -194,15 +201,15 @@ export class SqliteStore implements OpenStore {
   }
 
   async removeParked (id: string): Promise<boolean> {
-    return await this.#change(this.#sql.removeParked, id) === 1
+    return await this.#change(this.#sql.removeParked, [id]) === 1
   }
 
   close (): void {
     this.#db.close()
   }
 
-  #change (sql: string, ...values: (string | number)[]): Promise<number> {
-    return this.#patiently(() => Number(this.#db.prepare(sql).run(...values).changes))
+  #change (sql: string, values: (string | number)[], waiting?: Waiting): Promise<number> {
+    return this.#patiently(() => Number(this.#db.prepare(sql).run(...values).changes), waiting)
   }
 
   #write<T> (use: () => T, waiting?: Waiting): Promise<T> {
@@ -241,6 +248,11 @@ export class SqliteStore implements OpenStore {
       }
     }
   }
+}
+
+function leaseOf (hold: number): Lease {
+  const at = Date.now()
+  return { claim: claimAt(at), at, until: systemClock.monotonic() + hold }
 }
 
 /** Claims are compared by their time. */
