@@ -1,10 +1,9 @@
-import { fastifyAwilixPlugin, type Cradle } from '@fastify/awilix'
-import { createContainer } from 'awilix'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Jobs } from '../types/jobs.ts'
 import type { BackgroundJobsOptions } from '../types/options.ts'
 import { watchClose } from './close-watch.ts'
+import { provideContainer } from './di.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { JobsFacade } from './jobs.ts'
 import { publishMetrics } from './observability/metrics.ts'
@@ -21,8 +20,7 @@ async function backgroundJobs (instance: FastifyInstance, given: BackgroundJobsO
     throw new InvalidOptionsError("registration: fastify-background-jobs is registered already, or another plugin decorated 'jobs'; one registration serves the whole app")
   }
   const options = resolveOptions(given)
-  // A container of the app's own: @fastify/awilix's default one is shared by the whole process.
-  if (!instance.hasDecorator('diContainer')) await instance.register(fastifyAwilixPlugin, { container: createContainer<Cradle>() })
+  await provideContainer(instance, options.di)
 
   const runtime = new Runtime(instance, options)
   await runtime.open()

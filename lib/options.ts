@@ -1,5 +1,5 @@
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
-import type { AdminOptions, AjvOptions, BackgroundJobsOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
+import type { AdminOptions, AjvOptions, BackgroundJobsOptions, DiOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
 import { InvalidOptionsError, NotSupportedError } from './errors.ts'
@@ -61,6 +61,7 @@ const checkPluginOptions = optionsCheck(object({
   })),
   health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds })),
   routes: orFalse(object({ prefix: path })),
+  di: object({ requestScopes: { type: 'boolean' } }),
   admin: object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' } }, ['authorize']),
   ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, then: { items: [{ kind: 'function' }, {}], minItems: 2, maxItems: 2 }, else: { kind: 'function' } } } }),
   clock: withMethods(['now', 'monotonic', 'setTimeout', 'clearTimeout'])
@@ -127,6 +128,7 @@ export interface ResolvedOptions {
   readonly health: Required<HealthOptions> | false
   readonly routes: Required<RouteOptions> | false
   readonly admin: Required<AdminOptions> & { readonly prefix: string } | undefined
+  readonly di: Required<DiOptions>
   readonly ajv: AjvOptions
   readonly clock: Clock
 }
@@ -171,6 +173,7 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
     },
     routes: routes !== false && { prefix },
     admin: options.admin && { prefix: `${prefix}/admin`, authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false },
+    di: { requestScopes: options.di?.requestScopes ?? false },
     ajv: options.ajv ?? {},
     clock: options.clock ?? systemClock
   })

@@ -1,9 +1,13 @@
-// In the declarations, too: whoever imports the plugin sees fastify.diContainer.
-/// <reference types="@fastify/awilix" preserve="true" />
+// For the resolver options 'asyncInit' and 'eagerInject', which it adds to awilix.
+/// <reference types="awilix-manager" preserve="true" />
+import type { AwilixContainer } from 'awilix'
+import type { AppCradle } from './cradle.ts'
 import type { Jobs } from './jobs.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     readonly jobs: Jobs
+    /** The same declaration as @fastify/awilix's, which need not be there. */
+    diContainer: AwilixContainer<AppCradle>
   }
 }

@@ -1,9 +1,9 @@
-import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts'
 import type { Registry } from 'prom-client'
 import type { EnqueueResult } from './backend.ts'
+import type { AppCradle } from './cradle.ts'
 import type { DeadLetter, JobInfo, JobView } from './job.ts'
 import type { DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
 import type { ScheduleOptions, ScheduleRule, ScheduleView } from './schedules.ts'
@@ -65,7 +65,7 @@ export interface JobContext {
   /** A child logger with jobId, jobName, queue, attempt and correlationId. */
   readonly log: FastifyBaseLogger
   /** The attempt's own awilix scope; `job`, `signal` and `log` can be resolved from it. */
-  readonly diScope: AwilixContainer<Cradle & JobCradle>
+  readonly diScope: AwilixContainer<AppCradle & JobCradle>
   /** Reports how far the job is, as a finite number; seen by `get(id)`. */
   readonly progress: (value: number) => void
 }

@@ -1,6 +1,6 @@
-import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import type { FastifyBaseLogger } from 'fastify'
+import type { AppCradle } from './cradle.ts'
 import type { BackoffFunction, BackoffOptions } from './options.ts'
 
 /** What a service's scope has beside the app's registrations. */
@@ -16,7 +16,7 @@ export interface ServiceContext {
   /** A child logger with `service`. */
   readonly log: FastifyBaseLogger
   /** An awilix scope of its own, disposed when it has ended; `signal` and `log` can be resolved from it. */
-  readonly diScope: AwilixContainer<Cradle & ServiceCradle>
+  readonly diScope: AwilixContainer<AppCradle & ServiceCradle>
   /** Resolves after `delay` milliseconds, and at once when the signal aborts. */
   readonly sleep: (delay: number) => Promise<void>
 }
