@@ -8,7 +8,7 @@ import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, 
 import { toError } from './serialize-error.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
 import type { Linked } from './linked-list.ts'
-import { logError } from './log-error.ts'
+import { logError, logsDebug } from './log-error.ts'
 import type { Definition } from './registry.ts'
 import { outcomeOf } from './retry-policy.ts'
 import type { Timer, TimerHeap } from './timer-heap.ts'
@@ -218,9 +218,20 @@ export class Attempt implements JobContext, Linked<Attempt> {
     if (this.#grace !== undefined) this.#host.graces.remove(this.#grace)
     this.#outcome = this.#decide(ending)
     const endedAt = this.#host.clock.monotonic()
-    this.definition.counters.duration.observe(endedAt - this.#startedAt)
+    const duration = endedAt - this.#startedAt
+    this.definition.counters.duration.observe(duration)
+    if (this.#outcome === SUCCEEDED) this.#logSuccess(duration)
     if (this.#scope === undefined) this.#report(endedAt)
     else this.#disposeScope(this.#scope)
+  }
+
+  #logSuccess (duration: number): void {
+    if (!logsDebug(this.#host.log)) return
+    try {
+      this.log.debug({ duration }, 'the job succeeded')
+    } catch {
+      // A logger that fails is no failure of the job.
+    }
   }
 
   #report (now = this.#host.clock.monotonic()): void {

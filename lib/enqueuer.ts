@@ -15,6 +15,16 @@ export interface TickToEnqueue extends ScheduledTick {
   readonly key?: string
 }
 
+/** How long an enqueue that finds no room waits. */
+export interface Patience {
+  begin (queue: Queue, job: string, signal: AbortSignal | undefined): Wait
+}
+
+export interface Wait {
+  readonly signal: AbortSignal
+  end (): void
+}
+
 export interface EnqueuerContext {
   readonly clock: Clock
   readonly hooks: Hooks
@@ -30,11 +40,11 @@ export class Enqueuer {
   }
 
   /** Throws what the caller did wrong at once; rejects with what the backend answers. */
-  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue): Promise<EnqueuedJob> {
-    return this.#hand(definition, this.#envelope(definition, payload, options, schedule), options?.signal)
+  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue, patience?: Patience): Promise<EnqueuedJob> {
+    return this.#hand(definition, this.#envelope(definition, payload, options, schedule), options?.signal, patience)
   }
 
-  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: TickToEnqueue): Promise<EnqueuedJob> {
+  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: TickToEnqueue, patience?: Patience): Promise<EnqueuedJob> {
     const { name } = options
     assertTakesDelegates(queue, name)
     assertSupports(queue, options)
@@ -44,26 +54,29 @@ export class Enqueuer {
       ...envelopeOptions(name, options, this.#context.clock.now(), schedule),
       delegate: delegate as (...args: never[]) => unknown
     }
-    return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, options, rare), options.signal)
+    return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, options, rare), options.signal, patience)
   }
 
   /** One round trip a queue. */
-  async enqueueMany (definitions: readonly Definition[], jobs: readonly JobToEnqueue[], signal: AbortSignal | undefined): Promise<EnqueuedJob[]> {
+  async enqueueMany (definitions: readonly Definition[], jobs: readonly JobToEnqueue[], signal: AbortSignal | undefined, patience?: Patience): Promise<EnqueuedJob[]> {
     const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options))
     const enqueued: EnqueuedJob[] = new Array(jobs.length)
     for (const queue of new Set(definitions.map(({ lane }) => lane))) {
       const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
+      const wait = patience?.begin(queue, definitions[indices[0]!]!.name, signal)
       try {
         signal?.throwIfAborted()
         // The app may have begun to stop while an earlier queue's jobs waited.
         if (!this.#accepts(queue)) throw this.#context.lifecycle.stopping.reason
-        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal })
+        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal: wait?.signal ?? signal })
         indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, jobs[index]!.payload, results[at]!) })
       } catch (error) {
         for (const [index, { counters }] of definitions.entries()) {
           if (enqueued[index] === undefined) counters.rejected++
         }
         throw this.#withName(error, definitions[indices[0]!]!)
+      } finally {
+        wait?.end()
       }
     }
     return enqueued
@@ -74,7 +87,7 @@ export class Enqueuer {
     if (options !== undefined) assertSupports(definition.lane, options)
     definition.checkPayload(payload)
     const rare = options && envelopeOptions(definition.name, options, this.#context.clock.now(), schedule)
-    return this.#newEnvelope(definition.name, payload, options, definition.stamp === undefined ? rare : { ...rare, ...definition.stamp })
+    return this.#newEnvelope(definition.name, payload, options, definition.stamp === undefined ? rare : { ...definition.stamp, ...rare })
   }
 
   #newEnvelope (name: string, payload: unknown, options: EnqueueOptions | undefined, rare: EnvelopeOptions | undefined): JobEnvelope {
@@ -89,21 +102,24 @@ export class Enqueuer {
     }
   }
 
-  #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+  #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined, patience: Patience | undefined): Promise<EnqueuedJob> {
     const result = signal?.aborted ? undefined : definition.lane.backend.offer?.(definition.queue, envelope)
     if (result !== undefined) return Promise.resolve(this.#recordEnqueue(definition, envelope, envelope.payload, result))
-    return this.#handOver(definition, envelope, signal)
+    return this.#handOver(definition, envelope, signal, patience)
   }
 
-  async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined): Promise<EnqueuedJob> {
+  async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined, patience: Patience | undefined): Promise<EnqueuedJob> {
     const { payload } = envelope
+    const wait = patience?.begin(definition.lane, definition.name, signal)
     try {
       signal?.throwIfAborted()
-      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], { signal })
+      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], { signal: wait?.signal ?? signal })
       return this.#recordEnqueue(definition, envelope, payload, result!)
     } catch (error) {
       definition.counters.rejected++
       throw this.#withName(error, definition)
+    } finally {
+      wait?.end()
     }
   }
 
@@ -134,9 +150,11 @@ export class Enqueuer {
   }
 }
 
-/** Throws FST_JOBS_NOT_SERIALIZABLE. */
-export function assertTakesDelegates ({ backend, name: queue }: Queue, name: string): void {
-  if (!backend.capabilities.delegates) throw new NotSerializableError(name, backend.name, queue)
+/** Throws FST_JOBS_NOT_SERIALIZABLE, or FST_JOBS_INVALID_OPTIONS where they would not be run. */
+export function assertTakesDelegates (queue: Queue, name: string): void {
+  const { backend } = queue
+  if (!backend.capabilities.delegates) throw new NotSerializableError(name, backend.name, queue.name)
+  queue.assertIsWorkedOn(`enqueue of the inline function '${name}'`)
 }
 
 /** Throws FST_JOBS_NOT_SUPPORTED. */

@@ -26,6 +26,10 @@ export const NotSerializableError = jobsError('FST_JOBS_NOT_SERIALIZABLE',
   "The inline function '%s' cannot be stored by backend '%s' of queue '%s'; define a job instead", 500)
 export const NotSupportedError = jobsError('FST_JOBS_NOT_SUPPORTED', "Backend '%s' of queue '%s' does not support %s", 501)
 export const InvalidOptionsError = jobsError('FST_JOBS_INVALID_OPTIONS', 'Invalid %s', 500)
+export const NobodyWorksError = jobsError('FST_JOBS_INVALID_OPTIONS',
+  "Invalid %s: queue '%s' lives in the memory of this process, and option 'work' says that nobody works on it here; give the queue a durable backend, or let this process work on it", 500)
+export const RequestAbortedError = jobsError('FST_JOBS_REQUEST_ABORTED',
+  "The request ended while it waited for room in queue '%s': job '%s' was not enqueued", 499)
 export const TimeoutError = jobsError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not finish within %s ms", 500)
 export const CancelledError = jobsError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
 export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)

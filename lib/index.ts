@@ -1,6 +1,6 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Jobs } from '../types/jobs.ts'
+import type { Jobs, RequestJobs } from '../types/jobs.ts'
 import type { BackgroundJobsOptions } from '../types/options.ts'
 import { watchClose } from './close-watch.ts'
 import { provideContainer } from './di.ts'
@@ -16,8 +16,8 @@ import { statusRoutes } from './routes/status.ts'
 import { Runtime } from './runtime.ts'
 
 async function backgroundJobs (instance: FastifyInstance, given: BackgroundJobsOptions): Promise<void> {
-  if (instance.hasDecorator('jobs')) {
-    throw new InvalidOptionsError("registration: fastify-background-jobs is registered already, or another plugin decorated 'jobs'; one registration serves the whole app")
+  if (instance.hasDecorator('jobs') || instance.hasRequestDecorator('jobs')) {
+    throw new InvalidOptionsError("registration: fastify-background-jobs is registered already, or another plugin decorated the app or its requests with 'jobs'; one registration serves the whole app")
   }
   const options = resolveOptions(given)
   await provideContainer(instance, options.di)
@@ -43,6 +43,12 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
       let facade = facades.get(this)
       if (facade === undefined) facades.set(this, facade = new JobsFacade(runtime, this))
       return facade as unknown as Jobs
+    }
+  })
+  instance.decorateRequest('jobs', {
+    // Made when it is touched: a request that enqueues nothing pays nothing.
+    getter (this: FastifyRequest): RequestJobs {
+      return (this.server.jobs as unknown as JobsFacade).ofRequest(this)
     }
   })
 }

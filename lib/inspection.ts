@@ -95,11 +95,11 @@ function inspectable ({ backend, name }: Queue): Inspectable {
   return backend as Inspectable
 }
 
-async function queueStatus ({ name, settings, backend, worker }: Queue): Promise<QueueStatus> {
+async function queueStatus ({ name, settings, backend, concurrency, worker }: Queue): Promise<QueueStatus> {
   const { waiting, delayed, dead, paused = false } = await backend.stats(name)
   return {
     capacity: settings.capacity,
-    concurrency: settings.concurrency,
+    concurrency,
     paused: worker.paused || paused,
     queueDepth: waiting,
     delayed,

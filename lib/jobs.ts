@@ -1,13 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { DeadLetter, JobView } from '../types/job.ts'
-import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
-import type { DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
+import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsStatus, JobToEnqueue, RequestJobs } from '../types/jobs.ts'
+import type { DeclareOptions, DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
 import type { ScheduleOptions, ScheduleRule } from '../types/schedules.ts'
 import type { Service, ServiceOptions } from '../types/services.ts'
 import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
-import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
+import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions, MAX_CORRELATION_ID } from './options.ts'
 import { Definition } from './registry.ts'
 import type { Queue } from './queue.ts'
+import { RequestPatience } from './request-patience.ts'
 import type { Runtime } from './runtime.ts'
 import { createSchedule } from './schedules/create-schedule.ts'
 import { checkFunction } from './validation.ts'
@@ -57,18 +58,40 @@ export class JobsFacade {
     return this.#runtime.registry.define(this.#instance, name, options, arguments.length < 3 ? optionsOrHandler : handler)
   }
 
+  declare (name: string, options?: DeclareOptions): JobDefinition {
+    return this.#runtime.registry.declare(this.#instance, name, options)
+  }
+
   enqueue (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions): Promise<EnqueuedJob> {
+    return this.#enqueue(job, payloadOrOptions, options, undefined)
+  }
+
+  enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]> {
+    return this.#enqueueMany(jobs, options, undefined)
+  }
+
+  /** `request.jobs`: enqueues on behalf of a request. */
+  ofRequest (request: FastifyRequest): RequestJobs {
+    const patience = new RequestPatience(request, this.#runtime.clock)
+    const origin = { correlationId: correlationIdOf(request), patience }
+    return {
+      enqueue: (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions) => this.#enqueue(job, payloadOrOptions, options, origin),
+      enqueueMany: (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }) => this.#enqueueMany(jobs, options, origin)
+    } as RequestJobs
+  }
+
+  #enqueue (job: string | JobDefinition | DelegateHandler, payloadOrOptions: unknown, options: EnqueueOptions | undefined, origin: Origin | undefined): Promise<EnqueuedJob> {
     try {
-      if (typeof job === 'function') return this.#enqueueDelegate(job, payloadOrOptions as DelegateOptions)
+      if (typeof job === 'function') return this.#enqueueDelegate(job, payloadOrOptions as DelegateOptions, origin)
       const definition = this.#definition(job)
       if (options !== undefined) checkEnqueueOptions(options, `enqueue of job '${definition.name}'`)
-      return this.#runtime.enqueuer.enqueue(definition, payloadOrOptions, options)
+      return this.#runtime.enqueuer.enqueue(definition, payloadOrOptions, withOrigin(options, origin), undefined, origin?.patience)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  async enqueueMany (jobs: readonly JobToEnqueue[], options: { signal?: AbortSignal } = {}): Promise<EnqueuedJob[]> {
+  async #enqueueMany (jobs: readonly JobToEnqueue[], options: { signal?: AbortSignal } = {}, origin: Origin | undefined): Promise<EnqueuedJob[]> {
     checkEnqueueManyOptions(options, 'call of enqueueMany')
     if (!Array.isArray(jobs)) throw new InvalidOptionsError(`call of enqueueMany: the jobs must be an array, got ${kindOf(jobs)}`)
     const wrong = jobs.findIndex((job) => typeof job !== 'object' || job === null)
@@ -80,7 +103,7 @@ export class JobsFacade {
       checkEnqueueOptions(rest, `enqueue of job '${definition.name}'`)
       return definition
     })
-    return this.#runtime.enqueuer.enqueueMany(definitions, jobs, options.signal)
+    return this.#runtime.enqueuer.enqueueMany(definitions, jobs.map((job) => withOrigin(job, origin)!), options.signal, origin?.patience)
   }
 
   schedule (name: string, rule: ScheduleRule, job: string | JobDefinition | DelegateHandler, options?: ScheduleOptions): void {
@@ -137,12 +160,28 @@ export class JobsFacade {
     return this.#runtime.registry.get(job)
   }
 
-  #enqueueDelegate (delegate: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob> {
+  #enqueueDelegate (delegate: DelegateHandler, options: DelegateOptions, origin: Origin | undefined): Promise<EnqueuedJob> {
     checkDelegateOptions(options ?? {}, 'enqueue of an inline function')
     checkFunction(delegate, 1, `enqueue of the inline function '${options.name}': it`)
     const { queue = 'default', ...rest } = options
-    return this.#runtime.enqueuer.enqueueDelegate(delegate, this.#runtime.queue(queue), rest)
+    return this.#runtime.enqueuer.enqueueDelegate(delegate, this.#runtime.queue(queue), withOrigin(rest, origin)!, undefined, origin?.patience)
   }
+}
+
+/** What the jobs of a request have from it. */
+interface Origin {
+  readonly correlationId: string
+  readonly patience: RequestPatience
+}
+
+function withOrigin<Options extends { correlationId?: string }> (options: Options | undefined, origin: Origin | undefined): Options | undefined {
+  if (origin === undefined || options?.correlationId !== undefined) return options
+  return { ...options, correlationId: origin.correlationId } as Options
+}
+
+/** A request's id may come from a header of the client's: it is made one that every backend takes. */
+function correlationIdOf ({ id }: FastifyRequest): string {
+  return String(id).slice(0, MAX_CORRELATION_ID).replace(/[\0\ud800-\udfff]/gu, '\ufffd')
 }
 
 function checkId (id: unknown, call: string): string {

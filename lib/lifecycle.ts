@@ -9,8 +9,10 @@ import type { Idle } from './idle.ts'
 import { logError } from './log-error.ts'
 import type { Queue } from './queue.ts'
 import type { Registry } from './registry.ts'
+import { runnerGrace } from './runner-grace.ts'
 import type { Scheduler } from './schedules/scheduler.ts'
 import type { Services } from './services/services.ts'
+import { WorkHold } from './work-hold.ts'
 
 export type LifecycleState = 'starting' | 'running' | 'stopping' | 'stopped'
 
@@ -35,6 +37,7 @@ export interface LifecycleContext {
 export class Lifecycle {
   readonly #context: LifecycleContext
   readonly #stopping = new AbortController()
+  readonly #hold = new WorkHold(() => this.#isWorking)
   #state: LifecycleState = 'starting'
   /** `close` was called, and Fastify waits for the app to be ready. */
   #isClosing = false
@@ -70,6 +73,11 @@ export class Lifecycle {
     if (this.#state === 'stopped') throw new ClosedError(call)
   }
 
+  get #isWorking (): boolean {
+    const { queues, scheduler, services } = this.#context
+    return scheduler.ticks || services.isRunning || queues.some(({ isBusy }) => isBusy)
+  }
+
   get stopping (): AbortSignal {
     return this.#stopping.signal
   }
@@ -81,9 +89,12 @@ export class Lifecycle {
     registry.close()
     await services.start(() => new Budget(clock, shutdown.timeout))
     if (!this.#isStarting()) return
-    for (const { worker } of queues) worker.start()
+    for (const { works, worker } of queues) if (works) worker.start()
     this.#state = 'running'
     scheduler.start()
+    this.#hold.begin()
+    this.#logStart()
+    this.#warnOfShortGrace()
   }
 
   /** Nothing is started from now on, and a service that is starting is told to stop. What runs goes on until `stop`. */
@@ -133,7 +144,22 @@ export class Lifecycle {
     if (await Promise.race([closed, budget.past(BACKENDS_GRACE)]) === 'late') log.error('a backend was still closing when the shutdown budget ended')
     budget.end()
     idle.release()
+    this.#hold.end()
     if (services.error !== undefined) throw services.error
+  }
+
+  #logStart (): void {
+    const queues = this.#context.queues.map(({ name, backend, concurrency }) => [name, { backend: backend.name, concurrency }])
+    this.#context.log.info({ queues: Object.fromEntries(queues) }, 'background jobs have started')
+  }
+
+  // Not by the logger: `fastify start` shows its fatal lines only.
+  #warnOfShortGrace (): void {
+    const { timeout } = this.#context.shutdown
+    const found = runnerGrace()
+    if (found === undefined || found.grace >= timeout) return
+    const { runner, grace, option } = found
+    process.emitWarning(`'${runner}' ends the process ${grace} ms after it was told to stop, before the ${timeout} ms that background jobs have for it (shutdown.timeout): jobs that run then are lost or run again. Raise ${option} above shutdown.timeout`, { code: 'FST_JOBS_SHORT_GRACE' })
   }
 
   // A method, since the compiler does not see that the state may change while something is awaited.
@@ -157,7 +183,7 @@ export class Lifecycle {
   // Each queue by itself: a backend that is out of reach does not keep the jobs of the others from being run.
   async #nothingWaits (): Promise<void> {
     const { idle, log, queues } = this.#context
-    await Promise.all(queues.map(async (queue) => {
+    await Promise.all(queues.filter(({ works }) => works).map(async (queue) => {
       try {
         await idle.waitToDrain(queue)
       } catch (err) {

@@ -1,14 +1,15 @@
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
-import type { AdminOptions, AjvOptions, BackgroundJobsOptions, DiOptions, HealthOptions, MetricsOptions, QueueOptions, RouteOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
+import type { AdminOptions, AjvOptions, BackgroundJobsOptions, DiOptions, HealthOptions, MetricsOptions, QueueOptions, ReadyOptions, RouteOptions, ServicesOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
-import { InvalidOptionsError, NotSupportedError } from './errors.ts'
+import { InvalidOptionsError, NobodyWorksError, NotSupportedError, UnknownQueueError } from './errors.ts'
 import { backoffSchema, resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
 import { object, optionsCheck } from './validation.ts'
 
 const milliseconds = { type: 'number', minimum: 0 }
 const fraction = { type: 'number', minimum: 0, maximum: 1 }
 const attempts = { type: 'integer', minimum: 1 }
+const version = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER }
 const maxStalls = { type: 'integer', minimum: 0 }
 const path = { type: 'string', pattern: '^/[^?#:*\\s]*$' }
 const name = { type: 'string', minLength: 1, maxLength: 128 }
@@ -16,6 +17,8 @@ const name = { type: 'string', minLength: 1, maxLength: 128 }
 const id = { type: 'string', pattern: '^[\\x21-\\x7e]{1,100}$', not: { enum: ['.', '..', 'status'] } }
 // Databases refuse NUL, and lone surrogates have no UTF-8.
 const storable = '^[^\\u0000\\ud800-\\udfff]*$'
+/** Characters. */
+export const MAX_CORRELATION_ID = 512
 const MAX_CAPACITY = 10_000_000
 /** Milliseconds: a longer interval is a mistake, and leads past the last Date. */
 const CENTURY = 36_525 * 86_400_000
@@ -59,8 +62,11 @@ const checkPluginOptions = optionsCheck(object({
     registry: withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric']),
     defaultMetrics: { type: 'boolean' }
   })),
-  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds })),
+  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: object({ capacity: { enum: ['memory', true, false] }, backend: { type: 'boolean' } }) })),
   routes: orFalse(object({ prefix: path })),
+  work: { if: { type: 'boolean' }, else: { type: 'array', items: name } },
+  schedules: { type: 'boolean' },
+  services: object({ exitCode: { type: 'boolean' } }),
   di: object({ requestScopes: { type: 'boolean' } }),
   admin: object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' } }, ['authorize']),
   ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, then: { items: [{ kind: 'function' }, {}], minItems: 2, maxItems: 2 }, else: { kind: 'function' } } } }),
@@ -75,10 +81,12 @@ export const checkDefineOptions = optionsCheck(object({
   maxStalls,
   timeout: { type: 'number', exclusiveMinimum: 0 },
   retryable: { kind: 'function' },
-  version: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
+  version,
   aliases: { type: 'array', items: name },
   upgrade: { kind: 'function' }
 }))
+
+export const checkDeclareOptions = optionsCheck(object({ queue: name, schema: { type: 'object' }, attempts, version }))
 
 export const checkServiceOptions = optionsCheck(object({
   onFailure: { type: 'string', enum: ['ignore', 'restart', 'close'] },
@@ -92,7 +100,7 @@ const enqueueProperties = {
   priority: { type: 'integer', minimum: -1000, maximum: 1000 },
   uniqueKey: { type: 'string', minLength: 1, maxLength: 512, pattern: storable },
   uniqueFor: milliseconds,
-  correlationId: { type: 'string', maxLength: 512, pattern: storable },
+  correlationId: { type: 'string', maxLength: MAX_CORRELATION_ID, pattern: storable },
   signal: { kind: 'AbortSignal' },
   attempts
 }
@@ -125,11 +133,16 @@ export interface ResolvedOptions {
   readonly unknownJobs: Required<UnknownJobsOptions>
   readonly shutdown: Required<ShutdownOptions>
   readonly metrics: Required<Omit<MetricsOptions, 'registry'>> & Pick<MetricsOptions, 'registry'> | false
-  readonly health: Required<HealthOptions> | false
+  readonly health: Required<Omit<HealthOptions, 'ready'>> & { readonly ready: Required<ReadyOptions> } | false
   readonly routes: Required<RouteOptions> | false
   readonly admin: Required<AdminOptions> & { readonly prefix: string } | undefined
   readonly di: Required<DiOptions>
   readonly ajv: AjvOptions
+  /** The queues that this process works on. */
+  readonly works: ReadonlySet<string>
+  /** Whether schedules tick in this process. */
+  readonly schedules: boolean
+  readonly services: Required<ServicesOptions>
   readonly clock: Clock
 }
 
@@ -143,12 +156,17 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
   const settings = Object.entries(queues).map(([queue, given]) => queueSettings(queue, given))
   const backends = new Map(Object.entries<QueueOptions>(queues).map(([queue, given]) => [queue, given.backend ?? defaultBackend]))
 
+  const works = worksOn(options.work, settings)
+
   if (health !== false && (health.degraded ?? 0.75) > (health.unhealthy ?? 0.95)) {
     throw new InvalidOptionsError("fastify-background-jobs options: option 'health.degraded' must not exceed 'health.unhealthy'")
   }
   for (const { name, fullMode } of settings) {
     const { name: backend, capabilities: { fullModes } } = backends.get(name)!
     if (fullModes?.includes(fullMode) === false) throw new NotSupportedError(backend, name, `fullMode '${fullMode}'; choose one of '${fullModes.join("', '")}'`)
+  }
+  for (const name of Object.keys(options.queues ?? {})) {
+    if (!works.has(name) && !backends.get(name)!.capabilities.durable) throw new NobodyWorksError('fastify-background-jobs options', name)
   }
   if (options.admin !== undefined && isAsyncWithDone(options.admin.authorize)) {
     throw new InvalidOptionsError("fastify-background-jobs options: option 'admin.authorize' must not be an async function that takes done; leave out the third parameter, or async")
@@ -169,14 +187,26 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       path: withoutTrailingSlash(health.path ?? '/health'),
       degraded: health.degraded ?? 0.75,
       unhealthy: health.unhealthy ?? 0.95,
-      stalledAfter: health.stalledAfter ?? 60_000
+      stalledAfter: health.stalledAfter ?? 60_000,
+      ready: { capacity: health.ready?.capacity ?? 'memory', backend: health.ready?.backend ?? false }
     },
     routes: routes !== false && { prefix },
     admin: options.admin && { prefix: `${prefix}/admin`, authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false },
+    works,
+    schedules: options.schedules ?? true,
+    services: { exitCode: options.services?.exitCode ?? true },
     di: { requestScopes: options.di?.requestScopes ?? false },
     ajv: options.ajv ?? {},
     clock: options.clock ?? systemClock
   })
+}
+
+/** Throws FST_JOBS_UNKNOWN_QUEUE. */
+function worksOn (work: BackgroundJobsOptions['work'] = true, queues: readonly QueueSettings[]): Set<string> {
+  const names = queues.map(({ name }) => name)
+  const unknown = typeof work === 'object' ? work.find((name) => !names.includes(name)) : undefined
+  if (unknown !== undefined) throw new UnknownQueueError(unknown, names.join(', '))
+  return new Set(typeof work === 'object' ? work : work ? names : [])
 }
 
 function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs'] = {}): Required<UnknownJobsOptions> {

@@ -1,4 +1,5 @@
 import type { Backend, QueueSettings } from '../types/backend.ts'
+import { NobodyWorksError } from './errors.ts'
 import type { Definition } from './registry.ts'
 import type { Worker } from './worker.ts'
 
@@ -7,14 +8,46 @@ export class Queue {
   readonly name: string
   readonly settings: QueueSettings
   readonly backend: Backend
+  /** Whether this process works on it. */
+  readonly works: boolean
   worker!: Worker
   /** What every inline function of this queue counts as. */
   delegates!: Definition
 
-  constructor (settings: QueueSettings, backend: Backend) {
+  constructor (settings: QueueSettings, backend: Backend, works: boolean) {
     this.name = settings.name
     this.settings = settings
     this.backend = backend
+    this.works = works
+  }
+
+  /** Attempts that run at once in this process. */
+  get concurrency (): number {
+    return this.works ? this.settings.concurrency : 0
+  }
+
+  /** Whether there is something to do here now, or may be at any time: other processes enqueue, too. */
+  get isBusy (): boolean {
+    if (!this.works) return false
+    if (this.backend.capabilities.durable || this.worker.inFlight > 0) return true
+    return !this.worker.paused && this.#holdsJobs()
+  }
+
+  #holdsJobs (): boolean {
+    try {
+      const stats = this.backend.stats(this.name)
+      // Where jobs live in this process, a backend answers at once.
+      if ('waiting' in stats) return stats.waiting + stats.delayed > 0
+      stats.catch(() => {})
+    } catch {
+      // Nobody knows.
+    }
+    return false
+  }
+
+  /** Throws FST_JOBS_INVALID_OPTIONS when its jobs would never be run. */
+  assertIsWorkedOn (subject: string): void {
+    if (!this.works && !this.backend.capabilities.durable) throw new NobodyWorksError(subject, this.name)
   }
 
   /** Bytes of a payload's JSON text that an enqueue takes. */

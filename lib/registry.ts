@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 import type { ValidateFunction } from 'ajv'
-import type { JobEnvelope } from '../types/job.ts'
+import type { EnvelopeOptions, JobEnvelope } from '../types/job.ts'
 import type { JobDefinition, JobHandler } from '../types/jobs.ts'
-import type { BackoffFunction, DefineOptions } from '../types/options.ts'
+import type { BackoffFunction, DeclareOptions, DefineOptions } from '../types/options.ts'
 import { InvalidOptionsError, InvalidPayloadError, kindOf, UnknownJobError } from './errors.ts'
 import { JobCounters } from './observability/counters.ts'
-import { checkDefineOptions } from './options.ts'
+import { checkDeclareOptions, checkDefineOptions } from './options.ts'
 import { resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
 import { checkFunction, type PayloadCompiler } from './validation.ts'
 import type { Queue } from './queue.ts'
@@ -22,8 +22,8 @@ export class Definition implements JobDefinition {
   readonly retryable: ((error: any) => boolean) | undefined
   readonly handler: JobHandler | undefined
   readonly version: number
-  /** What tells other instances the version; absent where jobs stay here. */
-  readonly stamp: { readonly version: number } | undefined
+  /** What jobs carry to other processes; absent where they stay here. */
+  readonly stamp: Pick<EnvelopeOptions, 'version' | 'attempts'> | undefined
   readonly upgrade: DefineOptions['upgrade']
   readonly instance: FastifyInstance
   readonly counters = new JobCounters()
@@ -44,11 +44,16 @@ export class Definition implements JobDefinition {
     this.retryable = options.retryable
     this.handler = handler
     this.version = options.version ?? 1
-    this.stamp = this.version > 1 && lane.backend.capabilities.durable ? { version: this.version } : undefined
+    this.stamp = lane.backend.capabilities.durable ? stampOf(options, handler) : undefined
     this.upgrade = options.upgrade
     this.instance = instance
     this.#compiler = compiler
     this.#validate = options.schema === undefined ? undefined : compile(compiler, name, options.schema as object)
+  }
+
+  /** Its handler lives in another process. */
+  get isDeclared (): boolean {
+    return this.handler === undefined && this.name !== DELEGATE
   }
 
   /** Throws FST_JOBS_INVALID_PAYLOAD with Ajv's message. */
@@ -56,6 +61,13 @@ export class Definition implements JobDefinition {
     const validate = this.#validate
     if (validate !== undefined && !validate(payload)) throw new InvalidPayloadError(`job '${this.name}'`, this.#compiler.explain(validate))
   }
+}
+
+function stampOf ({ version = 1, attempts }: DefineOptions, handler: JobHandler | undefined): Definition['stamp'] {
+  // Who runs a declared job does not know what was declared.
+  const declared = handler === undefined && attempts !== undefined
+  if (version === 1 && !declared) return undefined
+  return { ...(version > 1 && { version }), ...(declared && { attempts }) }
 }
 
 function compile (compiler: PayloadCompiler, name: string, schema: object): ValidateFunction {
@@ -68,6 +80,9 @@ function compile (compiler: PayloadCompiler, name: string, schema: object): Vali
   if ('$async' in validate) throw new InvalidOptionsError(`definition of job '${name}': option 'schema' is asynchronous ($async); payloads are checked at once`)
   return validate
 }
+
+/** What inline functions count as; no job has this name. */
+export const DELEGATE = 'delegate'
 
 /** The defined jobs, by name. */
 export class Registry {
@@ -87,7 +102,7 @@ export class Registry {
 
   define (instance: FastifyInstance, name: unknown, options: DefineOptions = {}, handler: unknown): Definition {
     checkJobName(name, 'job name')
-    if (!this.#open) throw new InvalidOptionsError(`definition of job '${name}': it came after 'ready'; define jobs while plugins are registered`)
+    this.#assertOpen(`definition of job '${name}'`)
     this.#assertFree(name, `definition of job '${name}'`)
     checkFunction(handler, 2, `definition of job '${name}': the handler`)
     checkDefineOptions(options, `definition of job '${name}'`)
@@ -96,10 +111,24 @@ export class Registry {
     this.#checkAliases(name, aliases)
     const policy = resolveRetryPolicy(options, this.#retry)
     const queue = this.#queueOf(options.queue ?? 'default')
+    queue.assertIsWorkedOn(`definition of job '${name}'`)
     const define = (name: string): Definition => new Definition(name, queue, policy, options, handler as JobHandler, instance, this.#compiler)
     const definition = define(name)
     this.#definitions.set(name, definition)
     for (const alias of aliases) this.#aliases.set(alias, { alias: define(alias), of: name })
+    return definition
+  }
+
+  declare (instance: FastifyInstance, name: unknown, options: DeclareOptions = {}): Definition {
+    checkJobName(name, 'job name')
+    const subject = `declaration of job '${name}'`
+    this.#assertOpen(subject)
+    this.#assertFree(name, subject)
+    checkDeclareOptions(options, subject)
+    const queue = this.#queueOf(options.queue ?? 'default')
+    if (!queue.backend.capabilities.durable) throw new InvalidOptionsError(`${subject}: queue '${queue.name}' lives in the memory of this process, where no other process finds its jobs; give the queue a durable backend, or define the job here`)
+    const definition = new Definition(name, queue, resolveRetryPolicy(options, this.#retry), options, undefined, instance, this.#compiler)
+    this.#definitions.set(name, definition)
     return definition
   }
 
@@ -137,9 +166,13 @@ export class Registry {
     for (const { alias } of this.#aliases.values()) yield alias
   }
 
+  #assertOpen (subject: string): void {
+    if (!this.#open) throw new InvalidOptionsError(`${subject}: it came after 'ready'; define jobs while plugins are registered`)
+  }
+
   #assertFree (name: string, subject: string): void {
-    if (name === 'delegate') throw new InvalidOptionsError(`${subject}: the metrics call inline functions 'delegate'; choose another name`)
-    if (this.#definitions.has(name)) throw new InvalidOptionsError(`${subject}: job '${name}' is defined already`)
+    if (name === DELEGATE) throw new InvalidOptionsError(`${subject}: the metrics call inline functions '${DELEGATE}'; choose another name`)
+    if (this.#definitions.has(name)) throw new InvalidOptionsError(`${subject}: job '${name}' is declared or defined already`)
     const former = this.#aliases.get(name)
     if (former !== undefined) throw new InvalidOptionsError(`${subject}: '${name}' is an alias of job '${former.of}' already`)
   }

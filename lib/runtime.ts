@@ -13,7 +13,7 @@ import { closeBackends, Lifecycle } from './lifecycle.ts'
 import { NeutralContext } from './neutral-context.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Queue } from './queue.ts'
-import { Definition, Registry } from './registry.ts'
+import { DELEGATE, Definition, Registry } from './registry.ts'
 import { Scheduler } from './schedules/scheduler.ts'
 import { Services } from './services/services.ts'
 import { TimerHeap } from './timer-heap.ts'
@@ -47,7 +47,7 @@ export class Runtime {
   constructor (instance: FastifyInstance, options: ResolvedOptions) {
     const clock = this.clock = this.context.clock(options.clock)
     this.log = instance.log
-    this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!))
+    this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!, options.works.has(settings.name)))
     this.#backends = new Set(options.backends.values())
     this.#byName = new Map(this.queues.map((queue) => [queue.name, queue]))
     this.hooks = new Hooks(instance, this.context)
@@ -55,14 +55,18 @@ export class Runtime {
     this.registry = new Registry(options.retry, compiler, (name) => this.queue(name))
     this.idle = new Idle(clock, () => this.queues)
     this.inspection = new Inspection(this)
-    this.scheduler = new Scheduler(clock, instance.log)
+    this.scheduler = new Scheduler(clock, instance.log, options.schedules)
     const createScope = (): AwilixContainer => instance.diContainer.createScope()
     this.services = new Services({
       clock,
       log: instance.log,
       createScope,
       sleepers: new TimerHeap(clock, (wake) => wake()),
-      closeApp: () => { instance.close().catch(() => {}) }
+      closeApp: () => {
+        // Supervisors see a failure by it. A later close() knows nothing of the error: avvio forgets it.
+        if (options.services.exitCode && !process.exitCode) process.exitCode = 1
+        instance.close().catch(() => {})
+      }
     })
     this.lifecycle = new Lifecycle({
       queues: this.queues,
@@ -79,7 +83,7 @@ export class Runtime {
     this.enqueuer = new Enqueuer(this)
     const unknownJobs = new UnknownJobs(options.unknownJobs, clock, instance.log)
     for (const queue of this.queues) {
-      queue.delegates = new Definition('delegate', queue, options.retry, {}, undefined, instance, compiler)
+      queue.delegates = new Definition(DELEGATE, queue, options.retry, {}, undefined, instance, compiler)
       queue.worker = new Worker(queue, {
         clock,
         context: this.context,

@@ -96,7 +96,7 @@ export class Worker implements AttemptHost {
   start (): void {
     this.#lastPickUp = this.clock.monotonic()
     this.#consumer = this.#queue.backend.consume(
-      this.#queue.name, { concurrency: this.#queue.settings.concurrency }, this.#deliver
+      this.#queue.name, { concurrency: this.#queue.concurrency }, this.#deliver
     )
     if (this.#paused) this.#consumer.pause()
   }
@@ -201,7 +201,7 @@ export class Worker implements AttemptHost {
 /** Why a delivery cannot be run here. */
 function refusalOf ({ envelope, problem, stalls = 0 }: Delivery, definition: Definition | undefined): Error | undefined {
   if (problem !== undefined) return problem
-  if (definition === undefined) return new UnknownJobError(envelope.name)
+  if (definition === undefined || definition.isDeclared) return new UnknownJobError(envelope.name)
   const version = versionOf(envelope)
   if (version > definition.version) return new NewerJobError(envelope.name, version, definition.version)
   if (stalls > definition.maxStalls) return new StalledError(envelope.name, envelope.id, stalls === 1 ? 'once' : `${stalls} times`)

@@ -231,3 +231,39 @@ t.test('a handler does not begin when its attempt was interrupted during the upg
   t.same(outcomes.map(({ type }) => type).sort(), ['cancelled', 'dead', 'released'])
   t.match(await app.jobs.get('late'), { error: { code: 'FST_JOBS_TIMEOUT' } })
 })
+
+t.test('a job that succeeds is logged at debug, with its duration; nothing of the kind is made at other levels', async (t) => {
+  const lines: any[] = []
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock }, logTo(lines, 'debug'))
+  const gate = deferred()
+  app.jobs.define('work', () => gate.promise)
+  await app.ready()
+  const { id } = await app.jobs.enqueue('work', {}, { correlationId: 'req-1' })
+  await turns()
+  await clock.advance(42)
+  gate.resolve()
+  await app.jobs.idle()
+  t.match(lines.filter(({ jobId }) => jobId === id), [{ level: 20, jobName: 'work', queue: 'default', attempt: 1, correlationId: 'req-1', duration: 42, msg: 'the job succeeded' }])
+  app.log.level = 'info'
+  await app.jobs.enqueue('work', {})
+  await app.jobs.idle()
+  t.equal(lines.filter(({ msg }) => msg === 'the job succeeded').length, 1)
+})
+
+t.test('loggers that are not pino are asked by their level; one that fails fails no job', async (t) => {
+  const said: string[] = []
+  const logger = (level: string) => {
+    const log = { level, fatal () {}, error () {}, warn () {}, info () {}, trace () {}, debug (_fields: unknown, message: string) { said.push(`${level}: ${message}`); throw new Error('the disk is full') }, child: () => log }
+    return log
+  }
+  for (const level of ['trace', 'debug', 'info']) {
+    const app = await buildApp(t, {}, { loggerInstance: logger(level) as never })
+    app.jobs.define('work', async () => {})
+    await app.ready()
+    const { id } = await app.jobs.enqueue('work', {})
+    await app.jobs.idle()
+    t.match(await app.jobs.get(id), { state: 'succeeded' })
+  }
+  t.same(said.filter((line) => line.includes('job')), ['trace: the job succeeded', 'debug: the job succeeded'])
+})

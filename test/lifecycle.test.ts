@@ -7,6 +7,7 @@ import { Lifecycle, type LifecycleContext } from '../lib/lifecycle.ts'
 import type { Deliver, Delivery, Outcome } from '../types/backend.ts'
 import { buildApp, deferred, logTo, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
+import { leased } from './helpers/durable.ts'
 import { parseExposition, type Exposition } from './helpers/prometheus.ts'
 
 interface LogLine { readonly level: number, readonly msg: string, readonly [key: string]: unknown }
@@ -639,7 +640,8 @@ t.test('a second start does nothing, and neither does a start after the stop', a
   const worker = { start () { started++ }, async stop () {}, interruptAll () {}, running: () => [], inFlight: 0 }
   const backend = Object.assign(memory(), { abandon: () => [] })
   const lifecycle = new Lifecycle({
-    queues: [{ name: 'default', backend, worker }],
+    queues: [{ name: 'default', backend, worker, works: true }],
+    log: { info () {} },
     registry: { close () {} },
     services: { async start () {}, async stop () {} },
     scheduler: { start () {}, stop () {} },
@@ -674,4 +676,12 @@ t.test('a backend that cannot say what ends with the process is logged, and ever
   t.match(await app.jobs.status(), { isStopped: true })
   t.same(closed.sort(), ['clumsy', 'other'])
   t.match(lines, [{ level: 50, queue: 'default', err: { message: 'abandon failed' } }])
+})
+
+t.test('the start is logged at info, with where each queue lives and what works on it here', async (t) => {
+  const lines: any[] = []
+  const { backend } = leased()
+  const app = await buildApp(t, { queues: { default: { concurrency: 3 }, mails: { backend } }, work: ['default'] }, logTo(lines, 'info'))
+  await app.ready()
+  t.match(lines, [{ level: 30, queues: { default: { backend: 'memory', concurrency: 3 }, mails: { backend: 'leased', concurrency: 0 } }, msg: 'background jobs have started' }])
 })

@@ -35,7 +35,7 @@ t.test('bad versions and aliases are refused and named', async (t) => {
     ['a', { upgrade: () => {} }, /'upgrade' needs a 'version' of 2 or more/], ['a', { version: 2, upgrade: true }, /upgrade/],
     ['a', { aliases: 'mail' }, /aliases/], ['a', { aliases: [''] }, /aliases/], ['a', { aliases: ['a\0b'] }, /aliases.*well-formed/],
     ['a', { aliases: ['a'] }, /'aliases'.*twice, nor the job's own/], ['a', { aliases: ['b', 'b'] }, /'aliases'.*twice/],
-    ['a', { aliases: ['other'] }, /job 'other' is defined already/], ['a', { aliases: ['mail'] }, /'mail' is an alias of job 'send-email' already/],
+    ['a', { aliases: ['other'] }, /job 'other' is declared or defined already/], ['a', { aliases: ['mail'] }, /'mail' is an alias of job 'send-email' already/],
     ['a', { aliases: ['delegate'] }, /delegate/], ['mail', {}, /definition of job 'mail': 'mail' is an alias of job 'send-email' already/]
   ]
   for (const [name, options, message] of bad) t.throws(() => app.jobs.define(name, options as never, handler), { code: 'FST_JOBS_INVALID_OPTIONS', message })

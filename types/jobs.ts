@@ -5,7 +5,7 @@ import type { Registry } from 'prom-client'
 import type { EnqueueResult } from './backend.ts'
 import type { AppCradle } from './cradle.ts'
 import type { DeadLetter, JobInfo, JobView } from './job.ts'
-import type { DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
+import type { DeclareOptions, DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
 import type { ScheduleOptions, ScheduleRule, ScheduleView } from './schedules.ts'
 import type { Service, ServiceOptions, ServiceStatus } from './services.ts'
 
@@ -110,6 +110,7 @@ export interface JobHooks {
 
 export interface QueueStatus {
   readonly capacity: number
+  /** Attempts that run at once in this process; 0 where it does not work on the queue. */
   readonly concurrency: number
   /** By `pause` in this process, or in the backend, by another tool. */
   readonly paused: boolean
@@ -153,6 +154,13 @@ export interface Schedules {
   run (name: string): Promise<EnqueuedJob>
 }
 
+/**
+ * `request.jobs`: enqueues on behalf of a request. The jobs have its id as their `correlationId`, unless another one is given. An enqueue
+ * that finds no room waits for the queue's `enqueueTimeout`, or 5000 ms where there is none, and then fails with
+ * FST_JOBS_QUEUE_FULL (503, with `Retry-After`). When the request ends meanwhile, it fails with FST_JOBS_REQUEST_ABORTED.
+ */
+export type RequestJobs = Pick<Jobs, 'enqueue' | 'enqueueMany'>
+
 /** `fastify.jobs`. */
 export interface Jobs {
   /** Registers a job before `ready`. `this` in the handler is the Fastify instance that defined it. */
@@ -163,6 +171,14 @@ export interface Jobs {
   define<Name extends keyof JobTypes> (name: Name, options: DefineOptions<undefined>, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
   define<Payload = any> (name: string, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
+
+  /**
+   * Registers, before `ready`, a job whose handler lives in another process: it can be enqueued and scheduled here. Throws
+   * FST_JOBS_INVALID_OPTIONS, also where its queue is not in a durable backend.
+   */
+  declare<const Schema extends object> (name: string, options: DeclareOptions<Schema> & { schema: Schema }): JobDefinition<InferPayload<Schema>>
+  declare<Name extends keyof JobTypes> (name: Name, options?: DeclareOptions<undefined>): JobDefinition<JobTypes[Name]>
+  declare<Payload = any> (name: string, options?: DeclareOptions<undefined>): JobDefinition<Payload>
 
   /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
   enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>

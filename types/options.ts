@@ -64,6 +64,17 @@ export interface MetricsOptions {
   defaultMetrics?: boolean
 }
 
+/** What makes `GET <path>/ready` answer 503, beside the lifecycle, failed services and stalled workers of this instance. */
+export interface ReadyOptions {
+  /**
+   * Queues that are nearly full: 'memory' counts those in this process's own memory, true also those that instances share, false none.
+   * Default 'memory': a shared queue that is full would take every instance out at once.
+   */
+  capacity?: 'memory' | boolean
+  /** A backend that instances share is out of reach. Default false. */
+  backend?: boolean
+}
+
 export interface HealthOptions {
   /** Default '/health'. */
   path?: string
@@ -73,6 +84,7 @@ export interface HealthOptions {
   unhealthy?: number
   /** Milliseconds without a pick-up, while jobs wait, that count as stalled. Default 60000. */
   stalledAfter?: number
+  ready?: ReadyOptions
 }
 
 export interface RouteOptions {
@@ -109,6 +121,14 @@ export interface AjvOptions {
   plugins?: readonly (AjvPlugin | readonly [plugin: AjvPlugin, options: any])[]
 }
 
+export interface ServicesOptions {
+  /**
+   * A process whose app was closed since a service failed (`onFailure: 'close'`) exits with code 1, unless it has set another one, so that
+   * its supervisor sees the failure. False leaves the code alone. Default true.
+   */
+  exitCode?: boolean
+}
+
 export interface DiOptions {
   /**
    * Also give each request a scope of the container, as `request.diScope`, which costs every route about a third of its throughput.
@@ -134,6 +154,14 @@ export interface BackgroundJobsOptions {
   routes?: RouteOptions | false
   /** Default: no admin route exists. */
   admin?: AdminOptions
+  /**
+   * The queues that this process works on: all of them, none (a process that only enqueues), or those of these names. A queue in memory that
+   * nobody would work on is refused. Default true.
+   */
+  work?: boolean | readonly string[]
+  /** False: no schedule ticks in this process; `schedules.run(name)` goes on working. Default true. */
+  schedules?: boolean
+  services?: ServicesOptions
   di?: DiOptions
   ajv?: AjvOptions
   /** Where time comes from. Default `systemClock`; `ManualClock` for tests. */
@@ -167,6 +195,18 @@ export interface DefineOptions<Schema = unknown> {
    * it throws makes a dead letter.
    */
   upgrade?: (payload: any, fromVersion: number) => unknown
+}
+
+/** Of a job whose handler lives in another process. */
+export interface DeclareOptions<Schema = unknown> {
+  /** Default 'default'. It must live in a durable backend, which the process with the handler shares. */
+  queue?: string
+  /** JSON Schema (or TypeBox) of the payload, compiled once by Ajv. */
+  schema?: Schema
+  /** Attempts at the most, stored with every job. Default: what the process with the handler says. */
+  attempts?: number
+  /** Version of the payload's format, see `DefineOptions.version`. Default 1. */
+  version?: number
 }
 
 export interface EnqueueOptions {

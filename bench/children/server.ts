@@ -9,7 +9,7 @@ if (!bare) {
   await app.register(backgroundJobs, { queues: { default: { capacity: 1000, concurrency: 10 } } })
   app.jobs.define('noop', async () => { await null })
   app.post('/with', async (request, reply) => {
-    const job = await request.server.jobs.enqueue('noop', request.body)
+    const job = await request.jobs.enqueue('noop', request.body)
     return reply.code(202).send({ jobId: job.id })
   })
 }

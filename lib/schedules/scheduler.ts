@@ -13,15 +13,23 @@ const LONGEST_SLEEP = 10_000
 export class Scheduler {
   readonly #clock: Clock
   readonly #log: FastifyBaseLogger
+  readonly #ticksHere: boolean
   readonly #schedules = new Map<string, Schedule>()
   #state: 'registering' | 'running' | 'stopped' = 'registering'
   #timer: unknown
   /** When the timer fires, by the wall clock as it was then. */
   #wakesAt = Infinity
 
-  constructor (clock: Clock, log: FastifyBaseLogger) {
+  /** `ticksHere`: false leaves the ticks to other processes. */
+  constructor (clock: Clock, log: FastifyBaseLogger, ticksHere: boolean) {
     this.#clock = clock
     this.#log = log
+    this.#ticksHere = ticksHere
+  }
+
+  /** Whether a tick is to come. */
+  get ticks (): boolean {
+    return this.#state === 'running' && this.#wakesAt !== Infinity
   }
 
   get isOpen (): boolean {
@@ -73,6 +81,7 @@ export class Scheduler {
   }
 
   start (): void {
+    if (!this.#ticksHere) return this.stop()
     this.#state = 'running'
     const now = this.#clock.now()
     for (const schedule of this.all()) schedule.start(now)

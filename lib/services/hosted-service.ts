@@ -82,6 +82,10 @@ export class HostedService {
     return this.#controller.signal.aborted
   }
 
+  get isRunning (): boolean {
+    return this.#hasRun && (this.#state === 'running' || this.#state === 'restarting')
+  }
+
   /** It was told to stop and has not ended. */
   get isPending (): boolean {
     return this.#stopping !== undefined && !this.#isStopped

@@ -69,6 +69,11 @@ export class Services {
     }
   }
 
+  /** Whether a loop runs, or will be restarted. */
+  get isRunning (): boolean {
+    return Array.from(this.all()).some(({ isRunning }) => isRunning)
+  }
+
   run (): void {
     for (const service of this.all()) service.run()
   }

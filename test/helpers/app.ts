@@ -7,7 +7,8 @@ import backgroundJobs, { type BackgroundJobsOptions } from '../../lib/index.ts'
 export async function buildApp (t: Test, options: BackgroundJobsOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({ logger: false, ...server })
   t.teardown(() => app.close())
-  await app.register(backgroundJobs, options)
+  // A service that fails on purpose must not fail the test's process.
+  await app.register(backgroundJobs, { services: { exitCode: false }, ...options })
   return app
 }
 

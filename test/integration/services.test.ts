@@ -141,7 +141,7 @@ t.test('a loop that waits for an event with its signal needs no code to stop', a
   t.match((await app.jobs.status()).services, { echo: { state: 'stopped' } })
 })
 
-t.test("a process whose app was closed by onFailure 'close' exits by itself, quietly", async (t) => {
+t.test("a process whose app was closed by onFailure 'close' exits by itself, quietly, with code 1", async (t) => {
   t.match(await runChild(`
     await app.register(backgroundJobs)
     app.addHook('onClose', async () => console.log('closing'))
@@ -149,7 +149,16 @@ t.test("a process whose app was closed by onFailure 'close' exits by itself, qui
     app.jobs.service('fatal', { async run () { throw new Error('fatal') } }, { onFailure: 'close' })
     await app.listen({ host: '127.0.0.1', port: 0 })
     console.log('listening')
-  `), { code: 0, signal: null, output: 'listening\nclosing\n' })
+  `), { code: 1, signal: null, output: 'listening\nclosing\n' })
+})
+
+t.test('the exit code is left alone with services.exitCode: false, and where the app has set another one', async (t) => {
+  const failing = `
+    app.jobs.service('fatal', { async run () { throw new Error('fatal') } }, { onFailure: 'close' })
+    await app.ready()
+  `
+  t.match(await runChild(`await app.register(backgroundJobs, { services: { exitCode: false } })${failing}`), { code: 0 })
+  t.match(await runChild(`process.exitCode = 3; await app.register(backgroundJobs)${failing}`), { code: 3 })
 })
 
 t.test('so does one in which stopping the others fails as well, at start or at close', async (t) => {
@@ -161,7 +170,7 @@ t.test('so does one in which stopping the others fails as well, at start or at c
     app.jobs.service('three', { run () { return Promise.reject(null) } }, { onFailure: 'close' })
     await app.listen({ host: '127.0.0.1', port: 0 })
     console.log('listening')
-  `), { code: 0, signal: null, output: 'listening\n' })
+  `), { code: 1, signal: null, output: 'listening\n' })
   t.match(await runChild(`
     await app.register(backgroundJobs)
     app.jobs.service('one', { start () {}, stop () { throw new Error('stop') } })
@@ -183,15 +192,6 @@ t.test('a process whose service ignores its signal lives until the close has sai
     console.log('closed')
   `)
   t.match({ code, output }, { code: 0, output: 'deaf,hanging\nclosed\n' })
-})
-
-t.test("services' own timers do not hold a process that has nothing else to do", async (t) => {
-  t.match(await runChild(`
-    await app.register(backgroundJobs)
-    app.jobs.service('feed', poll(3_600_000, () => console.log('pass')))
-    await app.ready()
-    process.on('exit', () => console.log('exit'))
-  `), { code: 0, signal: null, output: 'pass\nexit\n' })
 })
 
 t.test('a start that fails after pluginTimeout raises no unhandledRejection', async (t) => {

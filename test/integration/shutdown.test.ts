@@ -213,6 +213,7 @@ t.test('a process in which an enqueue waits for room lives until it has given up
     await app.ready()
     await app.jobs.enqueue('later', 1, { delay: 3_600_000 })
     await app.jobs.enqueue('later', 2).catch(({ code }) => console.log(code))
+    await app.close()
     console.log('over')
   `), { code: 0, output: 'FST_JOBS_QUEUE_FULL\nover\n' })
 })

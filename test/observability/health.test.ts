@@ -1,15 +1,20 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { memory, type BackgroundJobsOptions, type QueueStats } from '../../lib/index.ts'
+import { memory, type Backend, type BackgroundJobsOptions, type QueueStats } from '../../lib/index.ts'
 import { readiness } from '../../lib/observability/health.ts'
 import type { Runtime } from '../../lib/runtime.ts'
 import { buildApp, deferred, now, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
+import { leased } from '../helpers/durable.ts'
 
 interface Ready { readonly code: number, readonly status: string, readonly reasons: readonly string[] }
 
-async function readinessOf (app: FastifyInstance): Promise<Ready> {
-  const response = await app.inject('/health/ready')
+function readinessOf (app: FastifyInstance): Promise<Ready> {
+  return answerOf(app, '/health/ready')
+}
+
+async function answerOf (app: FastifyInstance, path: string): Promise<Ready> {
+  const response = await app.inject(path)
   return { code: response.statusCode, ...response.json() }
 }
 
@@ -151,7 +156,7 @@ t.test('all queues are asked at the same time: one that does not answer delays t
 })
 
 t.test('unhealthy in every state but running', async (t) => {
-  const thresholds = { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60_000 }
+  const thresholds = { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60_000, ready: { capacity: 'memory', backend: false } } as const
   for (const state of ['starting', 'stopping', 'stopped'] as const) {
     const runtime = { lifecycle: { state }, queues: [], services: { all: () => [] } } as unknown as Runtime
     t.same(await readiness(runtime, thresholds), { status: 'unhealthy', reasons: [`the app is ${state}`] })
@@ -207,4 +212,68 @@ t.test("a backend whose stats reject is out of reach, and the others' findings s
   t.same(await readinessOf(app), {
     code: 503, status: 'unhealthy', reasons: ["queue 'default' is nearly full: 1 of 1", "backend 'memory' of queue 'remote' is out of reach"]
   })
+})
+
+/** A backend that instances share, over the memory backend. */
+function shared (stats?: Backend['stats']): Backend {
+  const { backend } = leased()
+  return stats === undefined ? backend : Object.assign(backend, { stats })
+}
+
+t.test('a shared queue that is nearly full leaves every instance ready, degraded; /health is 503', async (t) => {
+  const app = await pausedApp(t, { backend: shared(), queues: { default: { capacity: 10 } } })
+  await fill(app, 10)
+  const reasons = ["queue 'default' is nearly full: 10 of 10"]
+  t.same(await readinessOf(app), { code: 200, status: 'degraded', reasons })
+  t.same(await answerOf(app, '/health'), { code: 503, status: 'unhealthy', reasons })
+})
+
+t.test('a shared backend out of reach leaves every instance ready, degraded; /health is 503', async (t) => {
+  const app = await buildApp(t, { backend: shared(() => { throw new Error('connection refused') }) })
+  await app.ready()
+  const reasons = ["backend 'leased' of queue 'default' is out of reach"]
+  t.same(await readinessOf(app), { code: 200, status: 'degraded', reasons })
+  t.same(await answerOf(app, '/health'), { code: 503, status: 'unhealthy', reasons })
+})
+
+t.test('health.ready chooses what makes /health/ready 503; what this instance alone suffers from always does', async (t) => {
+  const full = { queues: { default: { capacity: 1 } } }
+  const lost = () => shared(() => { throw new Error('connection refused') })
+  for (const [options, ready, code, isLost = false] of [
+    [{ ...full, backend: shared() }, { capacity: true }, 503],
+    [{ ...full, backend: shared() }, { backend: true }, 200],
+    [full, { capacity: false }, 200],
+    [full, { capacity: 'memory' }, 503],
+    [{ backend: lost() }, { backend: true }, 503, true],
+    [{ backend: lost() }, { capacity: true }, 200, true]
+  ] as const) {
+    const app = await pausedApp(t, { ...options, health: { ready } })
+    if (!isLost) await fill(app, 1)
+    t.equal((await readinessOf(app)).code, code, JSON.stringify(ready))
+    t.equal((await answerOf(app, '/health')).code, 503)
+  }
+  const app = await buildApp(t, { health: { ready: { capacity: false, backend: false } } })
+  app.jobs.service('broken', { run () { throw new Error('no') } })
+  await app.ready()
+  await turns()
+  t.match(await readinessOf(app), { code: 503, reasons: ["service 'broken' has failed"] })
+})
+
+t.test('a backend that is silent does not keep a probe waiting', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, backend: shared(() => new Promise(() => {})) })
+  await app.ready()
+  const ready = readinessOf(app)
+  t.equal(await now(ready), 'pending')
+  await clock.advance(500)
+  t.same(await ready, { code: 200, status: 'degraded', reasons: ["backend 'leased' of queue 'default' has not answered within 500 ms"] })
+})
+
+t.test('nothing is stalled where nobody works', async (t) => {
+  const clock = new ManualClock()
+  const backend = shared(() => ({ waiting: 1, delayed: 0, active: 0, dead: 0 }))
+  const app = await buildApp(t, { clock, backend, work: false })
+  await app.ready()
+  await clock.advance(600_000)
+  t.same(await answerOf(app, '/health'), { code: 200, status: 'healthy', reasons: [] })
 })

@@ -45,6 +45,7 @@ t.test('the path is free, the root and a trailing slash included', async (t) => 
     const app = await buildApp(t, { health: { path } })
     t.equal((await app.inject(`${base}/live`)).statusCode, 200)
     t.equal((await app.inject(`${base}/ready`)).statusCode, 200)
+    t.equal((await app.inject(base || '/')).statusCode, 200)
     t.equal((await app.inject('/health/live')).statusCode, 404)
   }
 })

@@ -287,7 +287,7 @@ t.test("onFailure 'close' closes the app although nobody else does, and raises n
   process.on('unhandledRejection', onUnhandled)
   t.teardown(() => process.off('unhandledRejection', onUnhandled))
   const app = Fastify()
-  await app.register(backgroundJobs)
+  await app.register(backgroundJobs, { services: { exitCode: false } })
   const closed = deferred()
   const events: string[] = []
   app.addHook('onClose', async () => { events.push('onClose'); closed.resolve() })
@@ -307,7 +307,7 @@ t.test('a plugin that was registered in a child runs its services, and closes th
   const closed = deferred()
   app.addHook('onClose', async () => closed.resolve())
   app.register(async (child) => {
-    await child.register(backgroundJobs)
+    await child.register(backgroundJobs, { services: { exitCode: false } })
     child.jobs.service('fatal', { run () { throw new Error('fatal') } }, { onFailure: 'close' })
   })
   await app.listen({ host: '127.0.0.1', port: 0 })

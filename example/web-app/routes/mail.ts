@@ -5,7 +5,7 @@ import type { Mail } from '../mailer.ts'
 
 export function mailRoutes (app: FastifyInstance, mailServer: MailServer) {
   app.post<{ Body: Mail }>('/send-email', { schema: { body: mailSchema } }, async (request, reply) => {
-    const job = await app.jobs.enqueue('send-email', request.body, { correlationId: request.id })
+    const job = await request.jobs.enqueue('send-email', request.body)
     return reply.code(202).header('location', `/jobs/${job.id}`).send({ jobId: job.id })
   })
 

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 
 export function reportRoutes (app: FastifyInstance) {
   app.post('/flaky-report', async (request, reply) => {
-    const job = await app.jobs.enqueue('flaky-report', {}, { correlationId: request.id })
+    const job = await request.jobs.enqueue('flaky-report', {})
     return reply.code(202).header('location', `/jobs/${job.id}`).send({ jobId: job.id })
   })
 

@@ -32,7 +32,7 @@ export function thumbnailRoutes (app: FastifyInstance, uploads: string, thumbnai
     const file = join(uploads, randomUUID())
     try {
       await pipeline(request.body as Readable, limit(), createWriteStream(file))
-      const job = await app.jobs.enqueue('make-thumbnail', { file, width: request.query.width }, { correlationId: request.id })
+      const job = await request.jobs.enqueue('make-thumbnail', { file, width: request.query.width })
       return reply.code(202).header('location', `/jobs/${job.id}`).send({ jobId: job.id })
     } catch (error) {
       await rm(file, { force: true })
