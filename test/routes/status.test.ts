@@ -133,7 +133,7 @@ t.test('@fastify/swagger documents every route with the schemas of its responses
   await app.register(backgroundJobs)
   await app.ready()
   const { paths } = app.swagger() as { paths: Record<string, { get: { summary: string, tags: string[], responses: Record<string, { content: Record<string, { schema: object }> }> } }> }
-  t.same(Object.keys(paths).sort(), ['/health/live', '/health/ready', '/jobs/status', '/jobs/{id}', '/metrics'])
+  t.same(Object.keys(paths).sort(), ['/health', '/health/live', '/health/ready', '/jobs/status', '/jobs/{id}', '/metrics'])
   for (const [path, { get }] of Object.entries(paths)) {
     t.ok(get.summary, path)
     t.ok(get.tags.length > 0, path)

@@ -75,13 +75,13 @@ t.test('while Redis is away enqueues and stats fail within a bound, consumers ar
   await t.rejects(app.jobs.status(), UNAVAILABLE)
   await t.rejects(app.jobs.get('refused'), UNAVAILABLE)
   t.ok(performance.now() - before < 5000)
-  t.equal((await app.inject('/health/ready')).statusCode, 503)
+  t.equal((await app.inject('/health')).statusCode, 503)
   const trouble = () => lines.filter(({ msg }) => /trouble with Redis/.test(msg)).length
   await until(() => trouble() > 0)
   t.ok(trouble() < 10, `${trouble()} lines`)
   await server.start()
   const restarted = performance.now()
-  await until(async () => (await app.inject('/health/ready')).statusCode === 200)
+  await until(async () => (await app.inject('/health')).statusCode === 200)
   await app.jobs.enqueue('work', 'after')
   await until(() => ran.includes('after') && ran.includes('late'))
   t.ok(performance.now() - restarted < 3000, `after ${performance.now() - restarted} ms`)
@@ -106,7 +106,7 @@ t.test('what a client is told of a refused enqueue has no host, no user, no pass
   const post = () => app.inject({ method: 'POST', url: '/work', payload: { to: 'nobody' } })
   t.equal((await post()).statusCode, 200)
   const refused = async (reason: RegExp) => {
-    const answers = [await post(), await app.inject('/health/ready'), await app.inject('/jobs/status'), await app.inject('/jobs/job-1')]
+    const answers = [await post(), await app.inject('/health'), await app.inject('/jobs/status'), await app.inject('/jobs/job-1')]
     t.same(answers.map(({ statusCode }) => statusCode), [503, 503, 503, 503])
     t.same(answers[0]!.json(), {
       statusCode: 503,
@@ -193,11 +193,11 @@ t.test('a job that ends while Redis is a replica, which renews no lease and stor
   const before = await refusals()
   end.resolve()
   await until(async () => await refusals() > before)
-  const { statusCode, body } = await app.inject('/health/ready')
+  const { statusCode, body } = await app.inject('/health')
   t.equal(statusCode, 503, 'it could not enqueue')
   t.match(body, "backend 'redis' of queue 'default' is out of reach")
   await client.replicaof('NO', 'ONE')
-  t.equal((await app.inject('/health/ready')).statusCode, 200)
+  t.equal((await app.inject('/health')).statusCode, 200)
   await until(async () => (await app.jobs.get(id))?.state === 'succeeded')
   t.equal(runs, 1)
 })

@@ -129,7 +129,7 @@ test('a queue that BullMQ has paused is shown as paused, counts its jobs, and is
   t.match(await app.jobs.get(waiting!.id!), { state: 'waiting' })
   // For longer than stalledAfter.
   await until(() => Date.now() > waiting!.timestamp + 1)
-  const { statusCode, body } = await app.inject('/health/ready')
+  const { statusCode, body } = await app.inject('/health')
   t.equal(statusCode, 200, body)
   await app.jobs.enqueue('work', 3, { delay: 60_000 })
   await t.rejects(app.jobs.enqueue('work', 4), { code: 'FST_JOBS_QUEUE_FULL' })

@@ -42,7 +42,7 @@ for (const [name, lose, message] of losses) {
     await lose(file.path)
     await clock.advance(TRUST)
     await t.rejects(app.jobs.enqueue('work', 2), { ...UNAVAILABLE, message })
-    t.equal((await app.inject('/health/ready')).statusCode, 503)
+    t.equal((await app.inject('/health')).statusCode, 503)
     await clock.advance(10_000)
     await t.rejects(app.jobs.enqueue('work', 3), { ...UNAVAILABLE, message }, 'for good')
     await t.rejects(app.jobs.get('any'), { ...UNAVAILABLE, message }, 'what it remembers is no longer true')
@@ -54,7 +54,7 @@ test('an app that enqueues nothing notices at the next poll', async (t, file) =>
   const { app, clock } = await open(file)
   await rename(file.path, `${file.path}.moved`)
   await clock.advance(500)
-  t.equal((await app.inject('/health/ready')).statusCode, 503)
+  t.equal((await app.inject('/health')).statusCode, 503)
 })
 
 test('transactions that follow each other closely look for the file once', async (t, file) => {

@@ -233,14 +233,14 @@ test('an app that could write nothing for busyTimeout is not ready', async (t, f
   const failing = t.rejects(app.jobs.enqueue('work', 1), UNAVAILABLE)
   await clock.advance(1100)
   await failing
-  const asking = app.inject('/health/ready')
+  const asking = app.inject('/health')
   await clock.advance(20)
   const { statusCode, body } = await asking
   t.equal(statusCode, 503)
   t.match(body, "backend 'sqlite' of queue 'default' is out of reach")
   other.exec('COMMIT')
   await clock.advance(20)
-  t.equal((await app.inject('/health/ready')).statusCode, 200)
+  t.equal((await app.inject('/health')).statusCode, 200)
 })
 
 test('who waits for room is not let in by a transaction that failed', async (t, file) => {

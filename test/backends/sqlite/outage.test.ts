@@ -29,7 +29,7 @@ async function open (file: SqliteFile): Promise<Outage> {
     app,
     clock,
     said: () => lines.map(({ msg }) => msg).filter((msg) => /SQLite file/.test(msg)),
-    readiness: async () => (await app.inject('/health/ready')).statusCode
+    readiness: async () => (await app.inject('/health')).statusCode
   }
 }
 
@@ -141,7 +141,7 @@ for (const [limit, message] of [['disk', /the disk is full/], ['file size', /rea
       log.jobs.pause()
       await log.ready()
       const enqueue = () => log.jobs.enqueue('work', 'x'.repeat(20_000)).then(({ status }) => status, ({ message }) => message)
-      const readiness = async () => (await log.inject('/health/ready')).statusCode
+      const readiness = async () => (await log.inject('/health')).statusCode
       const results = [await enqueue()]
       fill()
       for (let n = 0; n < 3; n++) {

@@ -23,7 +23,7 @@ const calls: Record<string, (app: FastifyInstance) => Promise<unknown>> = {
 }
 
 const requests = [
-  ['POST', '/enqueue'], ['GET', '/health/ready'], ['GET', '/jobs/status'], ['GET', '/jobs/any'], ['GET', '/jobs/admin/dead-letters'], ['POST', '/jobs/admin/jobs/any/cancel'],
+  ['POST', '/enqueue'], ['GET', '/health'], ['GET', '/jobs/status'], ['GET', '/jobs/any'], ['GET', '/jobs/admin/dead-letters'], ['POST', '/jobs/admin/jobs/any/cancel'],
   ['POST', '/jobs/admin/dead-letters/any/retry'], ['DELETE', '/jobs/admin/dead-letters/any']
 ] as const
 
