@@ -8,7 +8,8 @@ import { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
 import { toError } from '../serialize-error.ts'
 import { checkFunction, checkName } from '../validation.ts'
-import { CronRule, cronProblem, MAX_PATTERN_LENGTH } from './cron.ts'
+import { CronRule, MAX_PATTERN_LENGTH } from './cron.ts'
+import { cronProblem } from './cron-problem.ts'
 import { EveryRule } from './every.ts'
 import { createHost, type Target } from './host.ts'
 import { BoundedRule, type Rule } from './rule.ts'
@@ -21,22 +22,23 @@ type GivenOptions = ScheduleOptions & { queue?: string }
 export function createSchedule (runtime: Runtime, name: string, rule: ScheduleRule, job: string | JobDefinition | DelegateHandler, options: GivenOptions = {}): Schedule {
   checkName(name, 'schedule name')
   const subject = `schedule '${name}'`
-  const { scheduler, clock } = runtime
+  const { scheduler } = runtime
   if (!scheduler.isOpen) throw new InvalidOptionsError(`${subject}: it came after 'ready'; register schedules while plugins are registered`)
   if (scheduler.has(name)) throw new InvalidOptionsError(`${subject}: there is one of that name already`)
   checkScheduleOptions(options, subject)
   const limits = bounds(options, subject)
-  const described = describeRule(rule, subject, clock.now())
+  const checked = checkRule(runtime, rule, subject)
   const target = typeof job === 'function' ? delegateTarget(runtime, name, job, options) : jobTarget(runtime, subject, job, options)
   checkCapabilities(target.queue, options)
   const names = new TickNames(name, target.queue.name, target.job)
   const host = createHost(runtime, name, target, names)
   const createRule = (startOfApp: number): Rule => {
-    const plain = described.every === undefined
-      ? new CronRule(described.cron, described.timezone)
-      : new EveryRule(described.every, options.startAt === undefined ? (host.shared ? 0 : startOfApp) : limits.startAt)
+    const plain = checked instanceof CronRule
+      ? checked
+      : new EveryRule(checked, options.startAt === undefined ? (host.shared ? 0 : startOfApp) : limits.startAt)
     return new BoundedRule(plain, limits.startAt, limits.endAt)
   }
+  const described = checked instanceof CronRule ? { cron: checked.pattern, timezone: checked.timezone } : { every: checked }
   const description = { job: typeof job === 'function' ? 'delegate' : target.job, queue: target.queue.name, ...described }
   return new Schedule(name, description, createRule, { ...options, ...limits }, names, host)
 }
@@ -53,22 +55,30 @@ function bounds (options: ScheduleOptions, subject: string): Bounds {
   return { startAt, endAt }
 }
 
-type DescribedRule = { readonly every: number } | { readonly every?: undefined, readonly cron: string, readonly timezone: string }
-
-function describeRule (rule: ScheduleRule, subject: string, now: number): DescribedRule {
+/** Milliseconds, or the ticks of a cron pattern. */
+function checkRule (runtime: Runtime, rule: ScheduleRule, subject: string): number | CronRule {
   if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) throw new InvalidOptionsError(`${subject}: the rule must be { every } or { cron, timezone }, got ${kindOf(rule)}`)
   checkScheduleRule(rule, `rule of ${subject}`)
   const { every, cron, timezone } = rule
   if ((every === undefined) === (cron === undefined)) throw new InvalidOptionsError(`${subject}: the rule must have 'every' or 'cron', ${every === undefined ? 'it has neither' : 'not both'}`)
   if (every !== undefined) {
     if (timezone !== undefined) throw new InvalidOptionsError(`${subject}: 'timezone' goes with 'cron', not with 'every'`)
-    return { every }
+    return every
   }
-  if (cron!.length > MAX_PATTERN_LENGTH) throw new InvalidOptionsError(`${subject}: the cron pattern has ${cron!.length} characters, more than ${MAX_PATTERN_LENGTH}`)
-  const described = { cron: cron!, timezone: timezone ?? 'UTC' }
-  const problem = cronProblem(described.cron, described.timezone, now)
-  if (problem !== undefined) throw new InvalidOptionsError(`${subject}: the cron pattern '${cron}' in time zone '${described.timezone}' cannot be used: ${problem}`)
-  return described
+  return cronRule(runtime, cron!, timezone ?? 'UTC', subject)
+}
+
+/** One for all schedules of the app with that pattern and time zone: it finds their next tick once. */
+function cronRule ({ scheduler, clock }: Runtime, pattern: string, timezone: string, subject: string): CronRule {
+  if (pattern.length > MAX_PATTERN_LENGTH) throw new InvalidOptionsError(`${subject}: the cron pattern has ${pattern.length} characters, more than ${MAX_PATTERN_LENGTH}`)
+  const key = `${timezone} ${pattern}`
+  const known = scheduler.cronRules.get(key)
+  if (known !== undefined) return known
+  const rule = new CronRule(pattern, timezone)
+  const problem = cronProblem(rule, clock.now())
+  if (problem !== undefined) throw new InvalidOptionsError(`${subject}: the cron pattern '${pattern}' in time zone '${timezone}' cannot be used: ${problem}`)
+  scheduler.cronRules.set(key, rule)
+  return rule
 }
 
 function jobTarget ({ registry, enqueuer, lifecycle }: Runtime, subject: string, job: string | JobDefinition, { payload, queue }: GivenOptions): Target {

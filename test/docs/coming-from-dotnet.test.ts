@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { CronRule, cronProblem } from '../../lib/schedules/cron.ts'
+import { CronRule } from '../../lib/schedules/cron.ts'
 import type { BackgroundJobsOptions, ScheduleOptions } from '../../lib/index.ts'
 import { buildApp, deferred, now, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
+import { problemOf } from '../helpers/cron.ts'
 import { root } from '../helpers/example.ts'
 
 const MINUTE = 60_000
@@ -122,8 +123,8 @@ const rows: Record<string, (t: Test) => Promise<unknown>> = {
     t.match(app.jobs.schedules.list(), [{ timezone: 'UTC' }])
   },
   async 'Fields of a cron pattern' (t) {
-    for (const pattern of ['* * * * *', '* * * * * *']) t.equal(cronProblem(pattern, 'UTC', 0), undefined)
-    for (const pattern of ['* * * *', '* * * * * * *']) t.match(cronProblem(pattern, 'UTC', 0), /five fields, or six with seconds/)
+    for (const pattern of ['* * * * *', '* * * * * *']) t.equal(problemOf(pattern), undefined)
+    for (const pattern of ['* * * *', '* * * * * * *']) t.match(problemOf(pattern), /five fields, or six with seconds/)
   },
   async 'Numbers of weekdays' (t) {
     for (const [number, name] of ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT', 'SUN'].entries()) {
@@ -139,7 +140,7 @@ const rows: Record<string, (t: Test) => Promise<unknown>> = {
     t.same(ticks('0 0 16 * +5', ...november), [])
   },
   async '`0/5`, `FRI-MON`, `L-3`' (t) {
-    for (const pattern of ['0/5 * * * *', '0 0 * * FRI-MON', '0 0 L-3 * *']) t.type(cronProblem(pattern, 'UTC', 0), 'string', pattern)
+    for (const pattern of ['0/5 * * * *', '0 0 * * FRI-MON', '0 0 L-3 * *']) t.type(problemOf(pattern), 'string', pattern)
   },
   async 'Ticks that were missed' (t) {
     const sleep = (clock: ManualClock): Promise<void> => clock.sleep(55 * MINUTE)

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { CronRule, cronProblem } from '../../lib/schedules/cron.ts'
+import { CronRule } from '../../lib/schedules/cron.ts'
+import { problemOf } from '../helpers/cron.ts'
 import { root } from '../helpers/example.ts'
 
 const guide = await readFile(join(root, 'docs/guide.md'), 'utf8')
@@ -52,8 +53,8 @@ t.test('what the guide calls refused is refused, and what it says to write inste
   const refused = rows('| refused | write |')
   t.ok(refused.length >= 9)
   for (const [pattern, write] of refused) {
-    t.type(cronProblem(pattern!.slice(1, -1), 'UTC', Date.UTC(2026, 10)), 'string', pattern!)
-    for (const instead of patternsIn(write!)) t.equal(cronProblem(instead, 'UTC', Date.UTC(2026, 10)), undefined, instead)
+    t.type(problemOf(pattern!.slice(1, -1), 'UTC', Date.UTC(2026, 10)), 'string', pattern!)
+    for (const instead of patternsIn(write!)) t.equal(problemOf(instead, 'UTC', Date.UTC(2026, 10)), undefined, instead)
   }
 })
 

@@ -32,12 +32,13 @@ const wrong: [what: string, rule: unknown, job: unknown, options: unknown, messa
   ['every with a time zone', { every: 1000, timezone: 'UTC' }, 'work', {}, /'timezone' goes with 'cron'/],
   ['a date that never comes', { cron: '0 0 30 2 *' }, 'work', {}, /schedule 'bad': the cron pattern '0 0 30 2 \*' in time zone 'UTC' cannot be used: it never comes/],
   ['one field', { cron: '*/0' }, 'work', {}, /'\*\/0' .*five fields, or six with seconds, not 1/],
-  ['a step of 0', { cron: '*/0 * * * *' }, 'work', {}, /stepping/],
-  ['a minute of 60', { cron: '60 * * * *' }, 'work', {}, /minute: 60/],
-  ['letters', { cron: 'a b c d e' }, 'work', {}, /illegal/],
+  ['a step of 0', { cron: '*/0 * * * *' }, 'work', {}, /'\*\/0' has a wrong step: write 1 to 60/],
+  ['a minute of 60', { cron: '60 * * * *' }, 'work', {}, /schedule 'bad': the cron pattern '60 \* \* \* \*' in time zone 'UTC' cannot be used: '60' is not a minute: write 0 to 59/],
+  ['a day of 32', { cron: '0 0 32 * *' }, 'work', {}, /: '32' is not a day of the month: write 1 to 31/],
+  ['letters', { cron: 'a b c d e' }, 'work', {}, /: 'a' is not a minute: write 0 to 59/],
   ['an empty pattern', { cron: '' }, 'work', {}, /five fields/],
   ['a pattern of 100 kB', { cron: `${'1,'.repeat(50_000)}1 * * * *` }, 'work', {}, /has 100009 characters, more than 256/],
-  ['an unknown time zone', { cron: '* * * * *', timezone: 'Mars/Olympus' }, 'work', {}, /Mars\/Olympus/],
+  ['an unknown time zone', { cron: '* * * * *', timezone: 'Mars/Olympus' }, 'work', {}, /: 'Mars\/Olympus' is not a time zone/],
   ['an empty time zone', { cron: '* * * * *', timezone: '' }, 'work', {}, /option 'timezone'/],
   ['an unknown option', { every: 1000 }, 'work', { overlp: 'skip' }, /unknown option 'overlp'/],
   ['a wrong overlap', { every: 1000 }, 'work', { overlap: 'wait' }, /option 'overlap' .*skip, allow/],
@@ -150,4 +151,50 @@ t.test('handlers and hooks see which tick it is', async (t) => {
   await app.jobs.enqueue('work', 1)
   await turns()
   t.same(seen, [{ name: 'tick', at }, { name: 'tick', at }, undefined, undefined])
+})
+
+/** How often croner asks for the local time of a time zone while `call` runs: several times for each tick that it finds. */
+async function lookups (t: Test, call: () => unknown): Promise<number> {
+  const { prototype } = Intl.DateTimeFormat
+  const { formatToParts } = prototype
+  let count = 0
+  prototype.formatToParts = function (...args) {
+    count++
+    return formatToParts.apply(this, args)
+  }
+  t.teardown(() => { prototype.formatToParts = formatToParts })
+  await call()
+  prototype.formatToParts = formatToParts
+  return count
+}
+
+t.test('equal cron patterns share: their next tick is found once, and the start knows it', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, queues: { default: { capacity: 1000 } } })
+  let runs = 0
+  app.jobs.define('work', async () => { runs++ })
+  const schedule = (name: string, cron: string) => lookups(t, () => app.jobs.schedule(name, { cron, timezone: 'Europe/Berlin' }, 'work'))
+  const one = await schedule('first', '0 * * * *')
+  t.ok(one > 0)
+  for (let n = 0; n < 20; n++) t.equal(await schedule(`equal-${n}`, '0 * * * *'), 0)
+  t.ok(await schedule('other', '30 * * * *') > 0)
+  t.equal(await lookups(t, () => app.ready()), 0)
+  const ofATick = await lookups(t, () => clock.advance(3_600_000))
+  t.ok(ofATick <= 4 * one, `${ofATick} for two patterns, ${one} for one tick`)
+  t.equal(runs, 22)
+  const { timezone, cron, nextRun } = app.jobs.schedules.list()[5]!
+  t.same({ timezone, cron, nextRun }, { timezone: 'Europe/Berlin', cron: '0 * * * *', nextRun: clock.epoch + 7_200_000 })
+})
+
+t.test('equal patterns in two time zones, or with other bounds, have ticks of their own', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  app.jobs.define('work', async () => {})
+  const cron = '0 12 * * *'
+  app.jobs.schedule('utc', { cron }, 'work')
+  app.jobs.schedule('berlin', { cron, timezone: 'Europe/Berlin' }, 'work')
+  app.jobs.schedule('later', { cron }, 'work', { startAt: clock.now() + 86_400_000 })
+  app.jobs.schedule('ended', { cron }, 'work', { endAt: clock.now() + 1000 })
+  await app.ready()
+  t.same(app.jobs.schedules.list().map(({ nextRun }) => nextRun && (nextRun - clock.epoch) / 3_600_000), [12, 11, 36, undefined])
 })

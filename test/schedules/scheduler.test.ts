@@ -73,3 +73,54 @@ t.test('a job may be run by hand before the first tick, and before the start', a
   await app.jobs.idle()
   t.equal(runs, 2)
 })
+
+t.test('when many tick at once, the event loop has its turn between 50 and the next 50', async (t) => {
+  const SCHEDULES = 120
+  const nextRuns = () => app.jobs.schedules.list().map(({ nextRun }) => nextRun!)
+  let checked: number[] = []
+  class WatchedClock extends ManualClock {
+    override setTimeout (callback: () => void, delay: number): unknown {
+      return super.setTimeout(() => {
+        const before = nextRuns()
+        callback()
+        const after = nextRuns()
+        checked.push(after.filter((next, index) => next !== before[index]).length)
+      }, delay)
+    }
+  }
+  const clock = new WatchedClock()
+  const app = await buildApp(t, { clock, queues: { default: { capacity: 1000 } } })
+  let runs = 0
+  for (let n = 0; n < SCHEDULES; n++) app.jobs.schedule(`every-${n}`, { every: 1000 }, async () => { runs++ })
+  await app.ready()
+  // After its first job a queue has a timer, too.
+  const pending = clock.pending + 1
+  for (let round = 1; round <= 3; round++) {
+    checked = []
+    await clock.advance(1000)
+    t.same(checked.filter((count) => count > 0), [50, 50, 20], `round ${round}`)
+    t.equal(runs, SCHEDULES * round)
+    t.equal(clock.pending, pending)
+    t.strictSame(new Set(nextRuns()), new Set([clock.epoch + 1000 * (round + 1)]))
+  }
+})
+
+t.test('an app that closes between two turns has no timer left', async (t) => {
+  let closed: Promise<void> | undefined
+  class ClosingClock extends ManualClock {
+    override setTimeout (callback: () => void, delay: number): unknown {
+      return super.setTimeout(() => {
+        callback()
+        if (this.now() > this.epoch) closed ??= app.close()
+      }, delay)
+    }
+  }
+  const clock = new ClosingClock()
+  const app = await buildApp(t, { clock, queues: { default: { capacity: 1000 } } })
+  for (let n = 0; n < 120; n++) app.jobs.schedule(`every-${n}`, { every: 1000 }, async () => {})
+  await app.ready()
+  await clock.advance(1000)
+  await closed
+  t.equal(clock.pending, 0)
+  t.match(app.jobs.schedules.list()[119], { lastRun: undefined, nextRun: undefined })
+})
