@@ -158,7 +158,7 @@ t.test('a pattern that never comes, and time zones', async (t) => {
   for (const timezone of ['UTC', 'Europe/Berlin']) t.equal(problemOf('0 0 30 2 *', timezone), 'it never comes')
   t.equal(problemOf('0 0 29 2 *'), undefined)
   for (const timezone of ['Mars/Olympus', 'Europe/Berlin ', ' ']) t.equal(problemOf('* * * * *', timezone), `'${timezone}' is not a time zone: write one by its name, such as 'UTC' or 'Europe/Berlin'`)
-  for (const timezone of ['utc', 'Etc/UTC', 'GMT', 'europe/berlin', '+02:00']) t.equal(problemOf('* * * * *', timezone), undefined, timezone)
+  for (const timezone of ['utc', 'Etc/UTC', 'GMT', 'europe/berlin']) t.equal(problemOf('* * * * *', timezone), undefined, timezone)
 })
 
 /** Texts of a field, right and wrong ones. */
