@@ -1,3 +1,4 @@
+import type { Registry } from 'prom-client'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
 import type { AdminOptions, AjvOptions, BackgroundJobsOptions, DiOptions, HealthOptions, MetricsOptions, QueueOptions, ReadyOptions, RouteOptions, ServicesOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
@@ -30,8 +31,13 @@ function withMethods (names: string[], properties: object = {}) {
 
 const orDeadLetter = (schema: object) => ({ if: { type: 'string' }, then: { enum: ['deadLetter'] }, else: schema })
 
-function orFalse (schema: object) {
-  return { if: { type: 'boolean' }, then: { const: false }, else: schema }
+// Configuration files and parsers of environment variables say null for 'none'.
+function orNull (schema: object) {
+  return { if: { type: 'null' }, then: {}, else: schema }
+}
+
+function orFalse (schema: object, title = 'an object') {
+  return orNull({ if: { type: 'boolean' }, then: { title, const: false }, else: schema })
 }
 
 const backend = withMethods(['open', 'enqueue', 'consume', 'stats', 'abandon', 'close'], {
@@ -39,7 +45,7 @@ const backend = withMethods(['open', 'enqueue', 'consume', 'stats', 'abandon', '
   capabilities: { type: 'object' }
 })
 
-const queue = object({
+const queue = orNull(object({
   capacity: { type: 'integer', minimum: 1, maximum: MAX_CAPACITY },
   concurrency: { type: 'integer', minimum: 1, maximum: 10_000 },
   fullMode: { type: 'string', enum: ['wait', 'dropOldest', 'dropNewest', 'dropWrite', 'reject'] },
@@ -47,30 +53,32 @@ const queue = object({
   history: { type: 'integer', minimum: 0 },
   deadLetters: { type: 'integer', minimum: 0 },
   maxPayloadBytes: { type: 'integer', minimum: 1 },
-  backend
-})
+  backend: orNull(backend)
+}))
+
+const security = { type: 'array', items: { type: 'object', additionalProperties: { type: 'array', items: { type: 'string' } } } }
 
 const checkPluginOptions = optionsCheck(object({
-  queues: { type: 'object', propertyNames: { pattern: '^[\\w.-]{1,128}$' }, additionalProperties: queue },
-  backend,
-  retry: object({ attempts, backoff: backoffSchema, maxStalls }),
-  unknownJobs: orDeadLetter(object({ retryAfter: { type: 'number', minimum: 1 }, giveUpAfter: milliseconds })),
-  shutdown: object({ mode: { type: 'string', enum: ['drain', 'drainQueued', 'stop'] }, timeout: milliseconds }),
+  queues: orNull({ type: 'object', propertyNames: { pattern: '^[\\w.-]{1,128}$' }, additionalProperties: queue }),
+  backend: orNull(backend),
+  retry: orNull(object({ attempts, backoff: orNull(backoffSchema), maxStalls })),
+  unknownJobs: orNull(orDeadLetter(object({ retryAfter: { type: 'number', minimum: 1 }, giveUpAfter: milliseconds }))),
+  shutdown: orNull(object({ mode: { type: 'string', enum: ['drain', 'drainQueued', 'stop'] }, timeout: milliseconds })),
   metrics: orFalse(object({
-    path: orFalse(path),
+    path: orFalse(path, 'a path'),
     prefix: { type: 'string', pattern: '^[a-zA-Z_:][a-zA-Z0-9_:]*$' },
-    registry: withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric']),
+    registry: orNull(withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric'])),
     defaultMetrics: { type: 'boolean' }
   })),
-  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: object({ capacity: { enum: ['memory', true, false] }, backend: { type: 'boolean' } }) })),
-  routes: orFalse(object({ prefix: path })),
+  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: orNull(object({ capacity: { enum: ['memory', true, false] }, backend: { type: 'boolean' } })) })),
+  routes: orFalse(object({ prefix: path, hide: { type: 'boolean' } })),
   work: { if: { type: 'boolean' }, else: { type: 'array', items: name } },
   schedules: { type: 'boolean' },
-  services: object({ exitCode: { type: 'boolean' } }),
-  di: object({ requestScopes: { type: 'boolean' } }),
-  admin: object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' } }, ['authorize']),
-  ajv: object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, then: { items: [{ kind: 'function' }, {}], minItems: 2, maxItems: 2 }, else: { kind: 'function' } } } }),
-  clock: withMethods(['now', 'monotonic', 'setTimeout', 'clearTimeout'])
+  services: orNull(object({ exitCode: { type: 'boolean' } })),
+  admin: orNull(object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' }, security: orNull(security) }, ['authorize'])),
+  di: orNull(object({ requestScopes: { type: 'boolean' } })),
+  ajv: orNull(object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, then: { items: [{ kind: 'function' }, {}], minItems: 2, maxItems: 2 }, else: { kind: 'function' } } } })),
+  clock: orNull(withMethods(['now', 'monotonic', 'setTimeout', 'clearTimeout']))
 }))
 
 export const checkDefineOptions = optionsCheck(object({
@@ -132,10 +140,12 @@ export interface ResolvedOptions {
   readonly retry: RetryPolicy
   readonly unknownJobs: Required<UnknownJobsOptions>
   readonly shutdown: Required<ShutdownOptions>
-  readonly metrics: Required<Omit<MetricsOptions, 'registry'>> & Pick<MetricsOptions, 'registry'> | false
+  readonly metrics: Required<Omit<MetricsOptions, 'path' | 'registry'>> & { readonly path: string | false, readonly registry: Registry | undefined } | false
   readonly health: Required<Omit<HealthOptions, 'ready'>> & { readonly ready: Required<ReadyOptions> } | false
-  readonly routes: Required<RouteOptions> | false
-  readonly admin: Required<AdminOptions> & { readonly prefix: string } | undefined
+  readonly routes: Required<Omit<RouteOptions, 'hide'>> | false
+  /** Keeps every route of the plugin out of documentation. */
+  readonly hideRoutes: boolean
+  readonly admin: Required<Omit<AdminOptions, 'security'>> & Pick<AdminOptions, 'security'> & { readonly prefix: string } | undefined
   readonly di: Required<DiOptions>
   readonly ajv: AjvOptions
   /** The queues that this process works on. */
@@ -149,12 +159,12 @@ export interface ResolvedOptions {
 /** Checks the plugin's options and completes them with the defaults; nothing reads the raw ones afterwards. */
 export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions {
   checkPluginOptions(options, 'fastify-background-jobs options')
-  const { shutdown = {}, metrics = {}, health = {}, routes = {} } = options
+  const [metrics, health, routes] = [noneIfNull(options.metrics), noneIfNull(options.health), noneIfNull(options.routes)]
   const prefix = withoutTrailingSlash((routes === false ? undefined : routes.prefix) ?? '/jobs')
   const queues = { default: {}, ...options.queues }
   const defaultBackend = options.backend ?? memory()
-  const settings = Object.entries(queues).map(([queue, given]) => queueSettings(queue, given))
-  const backends = new Map(Object.entries<QueueOptions>(queues).map(([queue, given]) => [queue, given.backend ?? defaultBackend]))
+  const settings = Object.entries(queues).map(([queue, given]) => queueSettings(queue, given ?? {}))
+  const backends = new Map(Object.entries<QueueOptions | null>(queues).map(([queue, given]) => [queue, given?.backend ?? defaultBackend]))
 
   const works = worksOn(options.work, settings)
 
@@ -168,7 +178,7 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
   for (const name of Object.keys(options.queues ?? {})) {
     if (!works.has(name) && !backends.get(name)!.capabilities.durable) throw new NobodyWorksError('fastify-background-jobs options', name)
   }
-  if (options.admin !== undefined && isAsyncWithDone(options.admin.authorize)) {
+  if (options.admin && isAsyncWithDone(options.admin.authorize)) {
     throw new InvalidOptionsError("fastify-background-jobs options: option 'admin.authorize' must not be an async function that takes done; leave out the third parameter, or async")
   }
   return Object.freeze({
@@ -176,11 +186,11 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
     backends,
     retry: resolveRetryPolicy(options.retry ?? {}),
     unknownJobs: resolveUnknownJobs(options.unknownJobs),
-    shutdown: { mode: shutdown.mode ?? 'drain', timeout: shutdown.timeout ?? 30_000 },
+    shutdown: { mode: options.shutdown?.mode ?? 'drain', timeout: options.shutdown?.timeout ?? 30_000 },
     metrics: metrics !== false && {
-      path: metrics.path ?? '/metrics',
+      path: metrics.path === null ? false : metrics.path ?? '/metrics',
       prefix: metrics.prefix ?? 'jobs_',
-      registry: metrics.registry,
+      registry: metrics.registry ?? undefined,
       defaultMetrics: metrics.defaultMetrics ?? false
     },
     health: health !== false && {
@@ -191,7 +201,10 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       ready: { capacity: health.ready?.capacity ?? 'memory', backend: health.ready?.backend ?? false }
     },
     routes: routes !== false && { prefix },
-    admin: options.admin && { prefix: `${prefix}/admin`, authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false },
+    hideRoutes: routes !== false && (routes.hide ?? false),
+    admin: options.admin
+      ? { prefix: `${prefix}/admin`, authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false, security: options.admin.security }
+      : undefined,
     works,
     schedules: options.schedules ?? true,
     services: { exitCode: options.services?.exitCode ?? true },
@@ -209,8 +222,13 @@ function worksOn (work: BackgroundJobsOptions['work'] = true, queues: readonly Q
   return new Set(typeof work === 'object' ? work : work ? names : [])
 }
 
-function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs'] = {}): Required<UnknownJobsOptions> {
-  const { retryAfter = 30_000, giveUpAfter = 24 * 60 * 60 * 1000 } = unknownJobs === 'deadLetter' ? { giveUpAfter: 0 } : unknownJobs
+/** An option that may be false. */
+function noneIfNull<Options extends object> (given: Options | false | null | undefined): Options | false {
+  return given === null ? false : given ?? {} as Options
+}
+
+function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs']): Required<UnknownJobsOptions> {
+  const { retryAfter = 30_000, giveUpAfter = 24 * 60 * 60 * 1000 } = unknownJobs === 'deadLetter' ? { giveUpAfter: 0 } : unknownJobs ?? {}
   return { retryAfter, giveUpAfter }
 }
 

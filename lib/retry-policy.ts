@@ -26,7 +26,7 @@ export interface RetryPolicy {
 export function resolveRetryPolicy (options: RetryOptions, defaults?: RetryPolicy): RetryPolicy {
   return {
     attempts: options.attempts ?? defaults?.attempts ?? 3,
-    backoff: options.backoff === undefined && defaults !== undefined ? defaults.backoff : backoffFunction(options.backoff),
+    backoff: options.backoff ? backoffFunction(options.backoff) : defaults?.backoff ?? backoffFunction(),
     maxStalls: options.maxStalls ?? defaults?.maxStalls ?? 10
   }
 }

@@ -61,10 +61,10 @@ function explain (error: ErrorObject): string {
   return `${subject} ${demand(error)}, got ${describe(error.data)}`
 }
 
-function demand ({ keyword, message, params, schema }: ErrorObject): string {
+function demand ({ keyword, message, params, schema, parentSchema }: ErrorObject): string {
   switch (keyword) {
     case 'enum': return `${message} (${(params.allowedValues as string[]).join(', ')})`
-    case 'const': return 'must be false or an object'
+    case 'const': return `must be false or ${parentSchema!.title}`
     case 'not': return `must be none of ${(schema as { enum: string[] }).enum.join(', ')}`
     default: return message!
   }

@@ -17,6 +17,10 @@ const refused: [what: string, options: unknown, message: RegExp][] = [
   ['a negative backoff', { retry: { backoff: { delay: -1 } } }, /retry\.backoff\.delay/],
   ['a jitter above 1', { retry: { backoff: { jitter: 2 } } }, /retry\.backoff\.jitter/],
   ['metrics: true', { metrics: true }, /option 'metrics' must be false or an object, got true/],
+  ['metrics.path: true', { metrics: { path: true } }, /option 'metrics\.path' must be false or a path, got true/],
+  ['a number that is null', { shutdown: { timeout: null } }, /option 'shutdown\.timeout' must be number, got null/],
+  ['a path that is null and may not be false', { health: { path: null } }, /option 'health\.path' must be string, got null/],
+  ['hidden routes by a text', { routes: { hide: 'yes' } }, /option 'routes\.hide' must be boolean, got string/],
   ['a registry that is none', { metrics: { registry: { metrics: 1, registerMetric () {} } } }, /metrics\.registry/],
   ['a clock that is none', { clock: { now: 1, monotonic: 1, setTimeout: 1, clearTimeout: 1 } }, /clock\.now.*function/],
   ['a prefix with a parameter', { routes: { prefix: '/jobs/:tenant' } }, /routes\.prefix/],
@@ -54,6 +58,38 @@ t.test('a full mode that the backend does not have is refused at registration', 
     message: "Backend 'narrow' of queue 'mails' does not support fullMode 'dropOldest'; choose one of 'wait', 'reject'"
   })
   await buildApp(t, { queues: { mails: { backend, fullMode: 'reject' } } })
+})
+
+t.test('null means false where false is allowed', async (t) => {
+  const app = await buildApp(t, { metrics: null, health: null, routes: null })
+  for (const path of ['/metrics', '/health/live', '/health/ready', '/jobs/status', '/jobs/nobody']) {
+    t.match((await app.inject(path)).json(), { message: /Route GET/ }, path)
+  }
+  t.equal(app.jobs.metrics, undefined)
+  const other = await buildApp(t, { metrics: { path: null, registry: null } })
+  t.equal((await other.inject('/metrics')).statusCode, 404)
+  t.match(await other.jobs.metrics!.registry.metrics(), /jobs_queued_total/)
+})
+
+t.test('null is as if the option were left out where an option takes an object', async (t) => {
+  const none = { queues: null, backend: null, retry: null, unknownJobs: null, shutdown: null, admin: null, di: null, ajv: null, clock: null }
+  for (const options of [none, { queues: { default: null }, retry: { backoff: null } }, { queues: { default: { backend: null } } }]) {
+    const app = await buildApp(t, options)
+    await app.ready()
+    t.match((await app.jobs.status()).queues, { default: { capacity: 1000, concurrency: 10 } })
+    t.match((await app.inject('/jobs/admin/dead-letters')).json(), { message: /Route GET/ })
+  }
+})
+
+t.test('a queue whose backend is null has that of the app', async (t) => {
+  const backend = memory({ serialize: true })
+  const app = await buildApp(t, { backend, queues: { mails: { backend: null } } })
+  const payloads: unknown[] = []
+  app.jobs.define('mail', { queue: 'mails' }, (payload) => { payloads.push(payload) })
+  await app.ready()
+  await app.jobs.enqueue('mail', new Date(0))
+  await app.jobs.idle()
+  t.same(payloads, ['1970-01-01T00:00:00.000Z'])
 })
 
 t.test('the given options are not changed', async (t) => {

@@ -19,7 +19,7 @@ export interface BackoffOptions {
 export interface RetryOptions {
   /** Attempts at the most, the first one included. Default 3. */
   attempts?: number
-  backoff?: BackoffOptions | BackoffFunction
+  backoff?: BackoffOptions | BackoffFunction | null
   /**
    * How often a job may lose the process that runs it, killed or stopped for longer than the lease, before it becomes a dead
    * letter. That uses up no attempt: a deployment that kills is no fault of the job's, and a job that kills its process
@@ -43,7 +43,7 @@ export interface QueueOptions {
   deadLetters?: number
   /** Bytes of a payload, where it is serialised. Default 1 MiB. */
   maxPayloadBytes?: number
-  backend?: Backend
+  backend?: Backend | null
 }
 
 export interface ShutdownOptions {
@@ -55,11 +55,11 @@ export interface ShutdownOptions {
 
 export interface MetricsOptions {
   /** Default '/metrics'; false registers no route. */
-  path?: string | false
+  path?: string | false | null
   /** Default 'jobs_'. */
   prefix?: string
   /** Default: a Registry of the plugin's own. */
-  registry?: Registry
+  registry?: Registry | null
   /** Also collect prom-client's process metrics. Default false. */
   defaultMetrics?: boolean
 }
@@ -84,12 +84,17 @@ export interface HealthOptions {
   unhealthy?: number
   /** Milliseconds without a pick-up, while jobs wait, that count as stalled. Default 60000. */
   stalledAfter?: number
-  ready?: ReadyOptions
+  ready?: ReadyOptions | null
 }
 
 export interface RouteOptions {
   /** Default '/jobs'. */
   prefix?: string
+  /**
+   * Keeps all routes of the plugin, the admin, health and metrics routes too, out of the document that @fastify/swagger makes.
+   * Default false.
+   */
+  hide?: boolean
 }
 
 /** Routes under `<routes.prefix>/admin` to look at dead letters, run them again, cancel jobs, pause and resume queues. */
@@ -103,6 +108,11 @@ export interface AdminOptions {
   authorize: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: unknown, allowed?: boolean) => void) => unknown
   /** Only the routes that change nothing. Default false. */
   readOnly?: boolean
+  /**
+   * What OpenAPI documents say about these routes: names of the document's `securitySchemes`, with their scopes. It checks nothing.
+   * Default: none, so that the document's own `security` applies.
+   */
+  security?: readonly Readonly<Record<string, readonly string[]>>[] | null
 }
 
 /** How long a job waits for an instance that can run it: its name is unknown here, or its version is newer than the one defined here. */
@@ -137,23 +147,27 @@ export interface DiOptions {
   requestScopes?: boolean
 }
 
+/**
+ * Null means false for `metrics`, `metrics.path`, `health` and `routes`. Where another option takes an object, null is as if it were left
+ * out. Null is refused for numbers, texts, booleans and `work`.
+ */
 export interface BackgroundJobsOptions {
   /** Default: one queue, named 'default'. A queue of that name always exists. */
-  queues?: Record<string, QueueOptions>
+  queues?: Record<string, QueueOptions | null> | null
   /** The backend of every queue that names none. Default `memory()`. */
-  backend?: Backend
-  retry?: RetryOptions
+  backend?: Backend | null
+  retry?: RetryOptions | null
   /**
    * What becomes of jobs in durable queues that this instance cannot run, as during a rolling deployment: they are handed back with a delay,
    * use up no attempt and no stall, and become dead letters in the end. 'deadLetter': at once.
    */
-  unknownJobs?: UnknownJobsOptions | 'deadLetter'
-  shutdown?: ShutdownOptions
-  metrics?: MetricsOptions | false
-  health?: HealthOptions | false
-  routes?: RouteOptions | false
+  unknownJobs?: UnknownJobsOptions | 'deadLetter' | null
+  shutdown?: ShutdownOptions | null
+  metrics?: MetricsOptions | false | null
+  health?: HealthOptions | false | null
+  routes?: RouteOptions | false | null
   /** Default: no admin route exists. */
-  admin?: AdminOptions
+  admin?: AdminOptions | null
   /**
    * The queues that this process works on: all of them, none (a process that only enqueues), or those of these names. A queue in memory that
    * nobody would work on is refused. Default true.
@@ -161,11 +175,11 @@ export interface BackgroundJobsOptions {
   work?: boolean | readonly string[]
   /** False: no schedule ticks in this process; `schedules.run(name)` goes on working. Default true. */
   schedules?: boolean
-  services?: ServicesOptions
-  di?: DiOptions
-  ajv?: AjvOptions
+  services?: ServicesOptions | null
+  di?: DiOptions | null
+  ajv?: AjvOptions | null
   /** Where time comes from. Default `systemClock`; `ManualClock` for tests. */
-  clock?: Clock
+  clock?: Clock | null
 }
 
 export interface DefineOptions<Schema = unknown> {

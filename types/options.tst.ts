@@ -21,8 +21,8 @@ describe('the options of the plugin', () => {
       shutdown: { mode: 'drainQueued', timeout: 1000 },
       metrics: { path: false, prefix: 'app_', defaultMetrics: true },
       health: false,
-      routes: { prefix: '/background' },
-      admin: { authorize: async (request) => request.headers.authorization !== undefined, readOnly: true },
+      routes: { prefix: '/background', hide: true },
+      admin: { authorize: async (request) => request.headers.authorization !== undefined, readOnly: true, security: [{ bearer: [] }, { oauth: ['jobs'] }] },
       ajv: { customOptions: { coerceTypes: true }, plugins: [() => {}, [(_ajv, prefix: string) => prefix, 'x']] }
     }
     expect(backgroundJobs).type.toBeCallableWith(Fastify(), options)
@@ -30,7 +30,17 @@ describe('the options of the plugin', () => {
     expect(new ManualClock().advance(1000)).type.toBe<Promise<void>>()
   })
 
+  test('null is false, or as if an option that takes an object were left out', () => {
+    const app = Fastify()
+    expect(backgroundJobs).type.toBeCallableWith(app, { metrics: null, health: null, routes: null, admin: null, backend: null, queues: null, clock: null })
+    expect(backgroundJobs).type.toBeCallableWith(app, { retry: null, unknownJobs: null, shutdown: null, ajv: null, metrics: { path: null, registry: null } })
+    expect(backgroundJobs).type.toBeCallableWith(app, { queues: { mail: null, other: { backend: null } }, retry: { backoff: null } })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { shutdown: { timeout: null } })
+    expect(backgroundJobs).type.not.toBeCallableWith(app, { health: { path: null } })
+  })
+
   test('admin routes need an authorize function', () => {
+    expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: false })
     expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: {} })
     expect(backgroundJobs).type.not.toBeCallableWith(Fastify(), { admin: { authorize: true } })
   })
