@@ -11,6 +11,7 @@ import { resolveOptions, type ResolvedOptions } from './options.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoute } from './routes/metrics.ts'
+import { OwnRoutes } from './routes/own-routes.ts'
 import { RetryAfterWhileClosing } from './routes/retry-after.ts'
 import { statusRoutes } from './routes/status.ts'
 import { Runtime } from './runtime.ts'
@@ -80,15 +81,23 @@ function rootOf (instance: FastifyInstance): FastifyInstance {
   return 'ready' in parent ? rootOf(parent as FastifyInstance) : instance
 }
 
-function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health, metrics, routes }: ResolvedOptions): void {
-  if (routes !== false) statusRoutes(instance, runtime, routes.prefix)
-  if (admin !== undefined) adminRoutes(instance, runtime, admin)
-  if (health !== false) healthRoutes(instance, runtime, health)
+function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health, hideRoutes, metrics, routes }: ResolvedOptions): void {
+  const own = new OwnRoutes(instance, hideRoutes)
+  if (routes !== false) {
+    own.register("set another 'routes.prefix', or routes: false for none", () => statusRoutes(instance, runtime, routes.prefix, own))
+  }
+  if (admin !== undefined) adminRoutes(instance, runtime, admin, own)
+  if (health !== false) {
+    own.register("set another 'health.path', or health: false for none", () => healthRoutes(instance, runtime, health, own))
+  }
   if (metrics === false) return
   const { registry, publisher } = publishMetrics(runtime, metrics)
   runtime.metrics = { registry, prefix: metrics.prefix }
   instance.addHook('onClose', async () => publisher.withdraw())
-  if (metrics.path !== false) metricsRoute(instance, registry, metrics.path)
+  const { path } = metrics
+  if (path !== false) {
+    own.register("set another 'metrics.path', or metrics: { path: false } for none", () => metricsRoute(instance, registry, path, own))
+  }
 }
 
 const plugin = fp(backgroundJobs, { fastify: '5.x', name: 'fastify-background-jobs' })

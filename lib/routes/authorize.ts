@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
 import type { AdminOptions } from '../../types/options.ts'
 import { kindOf } from '../errors.ts'
+import { sendJson } from './json.ts'
 
 type Authorize = AdminOptions['authorize']
 
@@ -22,7 +23,11 @@ export function authorization (authorize: Authorize, log: FastifyBaseLogger): on
     }, (error: unknown) => {
       if (isAnswered()) return
       // Fastify takes a falsy error for none.
-      if (error) return next(error as Error)
+      if (error) {
+        // A status of the error's own takes its place. An error that Fastify cannot read would be answered with 200.
+        if (reply.statusCode < 400) reply.code(500)
+        return next(error as Error)
+      }
       explain(`${kindOf(error)} as an error`)
       forbid(reply)
     })
@@ -78,7 +83,7 @@ function watchReply (reply: FastifyReply, onAnswer: () => void): void {
 }
 
 function forbid (reply: FastifyReply): void {
-  reply.code(403).send({ statusCode: 403, error: 'Forbidden', message: 'Not authorized to administer background jobs' })
+  sendJson(reply.code(403), { statusCode: 403, error: 'Forbidden', message: 'Not authorized to administer background jobs' })
 }
 
 /** Logs one line per app: the developer sees it at the first try, and strangers cannot fill the log. */

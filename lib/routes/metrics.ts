@@ -1,15 +1,17 @@
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
+import type { OwnRoutes } from './own-routes.ts'
 
 const schema = {
+  operationId: 'jobsMetrics',
   summary: 'Metrics in the Prometheus text format',
   tags: ['metrics'],
   response: { 200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } } }
 }
 
 /** `GET <path>`, for Prometheus. */
-export function metricsRoute (instance: FastifyInstance, registry: Registry, path: string): void {
-  instance.get(path, { schema, logLevel: 'warn' }, async (_request, reply) => {
+export function metricsRoute (instance: FastifyInstance, registry: Registry, path: string, own: OwnRoutes): void {
+  instance.get(path, { ...own.options(schema), logLevel: 'warn' }, async (_request, reply) => {
     const text = await registry.metrics()
     return reply.type(registry.contentType).serializer(String).send(text)
   })

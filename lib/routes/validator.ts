@@ -1,5 +1,5 @@
 import { Ajv } from 'ajv'
-import type { FastifySchemaCompiler } from 'fastify'
+import type { FastifySchemaCompiler, RouteShorthandOptions } from 'fastify'
 
 // As Fastify's own compiler, but for `strictNumbers`: with it, Ajv takes the text 'Infinity' for a number and then skips
 // `minimum` and `maximum`, which it checks for finite numbers only.
@@ -9,4 +9,7 @@ const ajv = new Ajv({ coerceTypes: 'array', useDefaults: true, strict: false, st
  * Compiles what the plugin's routes take from a request. Every number in their schemas needs a `minimum` and a `maximum`.
  * The app's compiler is left alone: it may have other options, or be made for other schemas than JSON Schema.
  */
-export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema }) => ajv.compile(schema)
+export const validatorCompiler: FastifySchemaCompiler<unknown> = ({ schema }) => ajv.compile(schema as object)
+
+/** As Fastify's own. The app's may expect the errors of another validator. */
+export const schemaErrorFormatter: RouteShorthandOptions['schemaErrorFormatter'] = ([error], part) => new Error(`${part}${error!.instancePath} ${error!.message}`)

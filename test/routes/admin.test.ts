@@ -182,5 +182,5 @@ t.test('@fastify/swagger documents the admin routes', async (t) => {
     'post /jobs/admin/jobs/{id}/cancel', 'post /jobs/admin/queues/{queue}/pause', 'post /jobs/admin/queues/{queue}/resume',
     'post /jobs/admin/schedules/{schedule}/pause', 'post /jobs/admin/schedules/{schedule}/resume', 'post /jobs/admin/schedules/{schedule}/run'
   ])
-  t.same(Object.keys(paths['/jobs/admin/jobs/{id}/cancel']!.post!.responses), ['204', '403', '404'])
+  t.same(Object.keys(paths['/jobs/admin/jobs/{id}/cancel']!.post!.responses), ['204', '401', '403', '404', '501', '503'])
 })

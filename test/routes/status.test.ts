@@ -140,5 +140,5 @@ t.test('@fastify/swagger documents every route with the schemas of its responses
     for (const [status, { content }] of Object.entries(get.responses)) t.ok(Object.values(content)[0]!.schema, `${path} ${status}`)
   }
   t.same(Object.keys(paths['/health/ready']!.get.responses), ['200', '503'])
-  t.same(Object.keys(paths['/jobs/{id}']!.get.responses), ['200', '404'])
+  t.same(Object.keys(paths['/jobs/{id}']!.get.responses), ['200', '404', '501', '503'])
 })

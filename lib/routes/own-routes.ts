@@ -1,0 +1,58 @@
+import type { FastifyContextConfig, FastifyInstance, FastifySchema, FastifySerializerCompiler, RouteOptions } from 'fastify'
+import { InvalidOptionsError } from '../errors.ts'
+import { schemaErrorFormatter, validatorCompiler } from './validator.ts'
+
+/**
+ * No serializer for any response: the plugin's answers are texts already (`sendJson`), and what remains are errors. Those the app's
+ * error handler shapes, or Fastify, as on a route without response schemas.
+ */
+const serializerCompiler = (() => undefined) as unknown as FastifySerializerCompiler<unknown>
+
+// An app's `transform` may be made for other schemas than JSON Schema; fastify-type-provider-zod's throws on these.
+const config: FastifyContextConfig = Object.freeze({ swaggerTransform: false })
+
+/** What makes the plugin's routes work in every app: their own compilers, and an error that names our option when a path is taken. */
+export class OwnRoutes {
+  readonly #isHidden: boolean
+  /** By method and URL: the ways out of a conflict. */
+  readonly #taken = new Map<string, string>()
+  #wayOut: string | undefined
+
+  constructor (instance: FastifyInstance, isHidden: boolean) {
+    this.#isHidden = isHidden
+    instance.addHook('onRoute', (route) => this.#onRoute(route))
+  }
+
+  /** What each route of the plugin passes beside its handler. */
+  options (schema: FastifySchema) {
+    return { schema: { ...schema, hide: this.#isHidden }, config, validatorCompiler, serializerCompiler, schemaErrorFormatter }
+  }
+
+  /** Calls `register`, which registers routes at once. `wayOut` says which options free a path that another route has. */
+  register (wayOut: string, register: () => void): void {
+    this.#wayOut = wayOut
+    try {
+      register()
+    } catch (error) {
+      const { code, message } = error as { code?: unknown, message: string }
+      throw code === 'FST_ERR_DUPLICATED_ROUTE' ? conflict(message, wayOut, error) : error
+    } finally {
+      this.#wayOut = undefined
+    }
+  }
+
+  // Fastify calls it just before it would refuse a route that comes after ours. Its error would name neither the plugin nor an option.
+  #onRoute ({ method, url, constraints = {} }: RouteOptions): void {
+    for (const one of [method].flat()) {
+      // Names of parameters make no difference to the router.
+      const key = `${one} ${url.replace(/:\w+/g, ':')}`
+      const wayOut = this.#taken.get(key)
+      if (this.#wayOut !== undefined) this.#taken.set(key, this.#wayOut)
+      else if (wayOut !== undefined && Object.keys(constraints).length === 0) throw conflict(`Method '${one}' already declared for route '${url}'`, wayOut)
+    }
+  }
+}
+
+function conflict (problem: string, wayOut: string, cause?: unknown): Error {
+  return new InvalidOptionsError(`fastify-background-jobs options: ${problem}, which this plugin has as well; ${wayOut}`, { cause })
+}
