@@ -24,8 +24,10 @@ export class OwnRoutes {
   }
 
   /** What each route of the plugin passes beside its handler. */
-  options (schema: FastifySchema) {
-    return { schema: { ...schema, hide: this.#isHidden }, config, validatorCompiler, serializerCompiler, schemaErrorFormatter }
+  options (given: object) {
+    // The cast: only @fastify/swagger's types know tags, operationId, security and hide.
+    const schema = { ...given, hide: this.#isHidden } as FastifySchema
+    return { schema, config, validatorCompiler, serializerCompiler, schemaErrorFormatter }
   }
 
   /** Calls `register`, which registers routes at once. `wayOut` says which options free a path that another route has. */
@@ -34,7 +36,7 @@ export class OwnRoutes {
     try {
       register()
     } catch (error) {
-      const { code, message } = error as { code?: unknown, message: string }
+      const { code, message } = Object(error) as { code?: unknown, message: string }
       throw code === 'FST_ERR_DUPLICATED_ROUTE' ? conflict(message, wayOut, error) : error
     } finally {
       this.#wayOut = undefined
