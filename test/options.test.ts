@@ -20,6 +20,8 @@ const refused: [what: string, options: unknown, message: RegExp][] = [
   ['metrics.path: true', { metrics: { path: true } }, /option 'metrics\.path' must be false or a path, got true/],
   ['a number that is null', { shutdown: { timeout: null } }, /option 'shutdown\.timeout' must be number, got null/],
   ['a path that is null and may not be false', { health: { path: null } }, /option 'health\.path' must be string, got null/],
+  ['work that is null', { work: null }, /option 'work' must be array, got null/],
+  ['schedules that are null', { schedules: null }, /option 'schedules' must be boolean, got null/],
   ['hidden routes by a text', { routes: { hide: 'yes' } }, /option 'routes\.hide' must be boolean, got string/],
   ['a registry that is none', { metrics: { registry: { metrics: 1, registerMetric () {} } } }, /metrics\.registry/],
   ['a clock that is none', { clock: { now: 1, monotonic: 1, setTimeout: 1, clearTimeout: 1 } }, /clock\.now.*function/],
@@ -72,8 +74,8 @@ t.test('null means false where false is allowed', async (t) => {
 })
 
 t.test('null is as if the option were left out where an option takes an object', async (t) => {
-  const none = { queues: null, backend: null, retry: null, unknownJobs: null, shutdown: null, admin: null, di: null, ajv: null, clock: null }
-  for (const options of [none, { queues: { default: null }, retry: { backoff: null } }, { queues: { default: { backend: null } } }]) {
+  const none = { queues: null, backend: null, retry: null, unknownJobs: null, shutdown: null, admin: null, di: null, services: null, ajv: null, clock: null }
+  for (const options of [none, { health: { ready: null } }, { queues: { default: null }, retry: { backoff: null } }, { queues: { default: { backend: null } } }]) {
     const app = await buildApp(t, options)
     await app.ready()
     t.match((await app.jobs.status()).queues, { default: { capacity: 1000, concurrency: 10 } })

@@ -32,6 +32,7 @@ export async function appWithEverything (t: Test, prepare: Prepare = () => {}, s
 export const REQUESTS: readonly (readonly [method: HTTPMethods, url: string, role: string, status: number])[] = [
   ['GET', '/health/live', 'nobody', 200],
   ['GET', '/health/ready', 'nobody', 200],
+  ['GET', '/health', 'nobody', 200],
   ['GET', '/metrics', 'nobody', 200],
   ['GET', '/jobs/status', 'nobody', 200],
   ['GET', '/jobs/dead', 'nobody', 200],

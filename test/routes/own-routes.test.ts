@@ -120,7 +120,7 @@ t.test('the prefix of an encapsulated registration comes before every path', asy
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(async (child) => child.register(backgroundJobs, { admin }), { prefix: '/v1' })
-  for (const path of ['/jobs/status', '/jobs/admin/dead-letters', '/health/live', '/health/ready', '/metrics']) {
+  for (const path of ['/jobs/status', '/jobs/admin/dead-letters', '/health', '/health/live', '/health/ready', '/metrics']) {
     t.equal((await app.inject({ url: `/v1${path}`, headers: { 'x-role': 'admin' } })).statusCode, 200, path)
     t.equal((await app.inject({ url: path, headers: { 'x-role': 'admin' } })).statusCode, 404, path)
   }
@@ -129,6 +129,7 @@ t.test('the prefix of an encapsulated registration comes before every path', asy
 const CONFLICTS: readonly [url: string, method: 'GET' | 'POST' | 'HEAD', wayOut: RegExp, options: BackgroundJobsOptions][] = [
   ['/metrics', 'GET', /'metrics\.path'.*metrics: \{ path: false \}/, { metrics: { path: false } }],
   ['/metrics', 'HEAD', /'metrics\.path'.*metrics: \{ path: false \}/, { metrics: { path: '/internal/metrics' } }],
+  ['/health', 'GET', /'health\.path'.*health: false/, { health: false }],
   ['/health/ready', 'GET', /'health\.path'.*health: false/, { health: { path: '/internal/health' } }],
   ['/health/live', 'GET', /'health\.path'.*health: false/, { health: false }],
   ['/jobs/status', 'GET', /'routes\.prefix'.*routes: false/, { routes: { prefix: '/work' } }],
