@@ -75,7 +75,8 @@ const checkPluginOptions = optionsCheck(object({
 
 export const checkDefineOptions = optionsCheck(object({
   queue: name,
-  schema: { type: 'object' },
+  // A type of arktype is a function.
+  schema: { if: { kind: 'function' }, else: { type: 'object' } },
   attempts,
   backoff: backoffSchema,
   maxStalls,

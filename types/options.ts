@@ -171,7 +171,10 @@ export interface BackgroundJobsOptions {
 export interface DefineOptions<Schema = unknown> {
   /** Default 'default'. */
   queue?: string
-  /** JSON Schema (or TypeBox) of the payload, compiled once by Ajv. */
+  /**
+   * Of the payload: a JSON Schema (or TypeBox), compiled once by Ajv, which changes nothing; or a Standard Schema (zod, valibot, arktype),
+   * whose output the handler gets.
+   */
   schema?: Schema
   /** Attempts at the most, the first one included. Default: the plugin's `retry.attempts`. */
   attempts?: number
