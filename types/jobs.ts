@@ -8,12 +8,26 @@ import type { DeadLetter, JobInfo, JobView } from './job.ts'
 import type { DeclareOptions, DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
 import type { ScheduleOptions, ScheduleRule, ScheduleView } from './schedules.ts'
 import type { Service, ServiceOptions, ServiceStatus } from './services.ts'
+import type { StandardSchema } from './standard-schema.ts'
 
-/** Open for declaration merging: job name to payload type. */
+/**
+ * Open for declaration merging: job name to payload type, as it is enqueued. Once a name is declared, `enqueue`, `enqueueMany` and
+ * `schedule` take no name that is not; a definition they always take.
+ */
 export interface JobTypes {}
 
-/** The payload type that a TypeBox or `as const` JSON schema describes. */
+/** The names that jobs can be enqueued by: those of `JobTypes`, or every string where nothing is declared. */
+export type JobName = [keyof JobTypes] extends [never] ? string : keyof JobTypes & string
+
+/** What the handler gets of a payload that this schema describes: a Standard Schema (zod, valibot, arktype), a TypeBox or an `as const` JSON schema. */
 export type InferPayload<Schema> =
+  Schema extends StandardSchema<any, infer Output> ? Output : InferJson<Schema>
+
+/** What is enqueued: what goes into a Standard Schema, and otherwise what the handler gets. */
+export type InferInput<Schema> =
+  Schema extends StandardSchema<infer Input, any> ? Input : InferJson<Schema>
+
+type InferJson<Schema> =
   Schema extends { static: infer Static } ? Static
     : Schema extends { '~kind': string } ? InferTypeBox<Schema>
       : Schema extends JSONSchema ? FromSchema<Schema>
@@ -48,6 +62,7 @@ type InferProperties<Properties> = Flat<
 
 type Flat<Type> = { [Key in keyof Type]: Type[Key] }
 
+/** The payload type that is declared for a name. */
 export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
 
 /** What an attempt's scope has beside the app's registrations. */
@@ -75,7 +90,7 @@ export type DelegateHandler = (this: FastifyInstance, context: JobContext) => un
 
 declare const payloadType: unique symbol
 
-/** A registered definition; carries its payload's type. */
+/** A registered definition; carries the type of what is enqueued. */
 export interface JobDefinition<Payload = unknown> {
   readonly name: string
   readonly queue: string
@@ -90,11 +105,28 @@ export interface EnqueuedJob {
   readonly status: EnqueueResult['status']
 }
 
+/** One of the jobs of an `enqueueMany`, with options of its own. */
 export interface JobToEnqueue<Payload = any> extends EnqueueOptions {
-  job: string | JobDefinition<Payload>
+  /** The name of a job, or its definition. */
+  job: JobName | JobDefinition<Payload>
+  /** What its handler works on. */
   payload: Payload
+  /** Not here: all jobs of an `enqueueMany` have one signal. */
   signal?: never
 }
+
+/** What a job that is enqueued many at a time is given as: the payload is that of its name or definition. */
+export interface JobToEnqueueAs<Job extends JobName | JobDefinition<any>> extends JobToEnqueue {
+  /** The name of a job, or its definition. */
+  job: Job
+  /** What its handler works on. */
+  payload: Job extends JobDefinition<infer Payload> ? Payload : PayloadOf<Job>
+}
+
+/** The options of a schedule; they can be left out, with the payload, only where the job does without a payload. */
+export type ScheduleArguments<Payload> = undefined extends Payload
+  ? [options?: ScheduleOptions<Payload>]
+  : [options: ScheduleOptions<Payload> & { payload: Payload }]
 
 export type HookJob = JobInfo & { readonly payload: unknown }
 
@@ -166,7 +198,7 @@ export interface Jobs {
   /** Registers a job before `ready`. `this` in the handler is the Fastify instance that defined it. */
   define<const Schema extends object, Name extends string> (
     name: Name, options: DefineOptions<Schema> & { schema: Schema }, handler: JobHandler<InferPayload<Schema>>
-  ): JobDefinition<InferPayload<Schema>>
+  ): JobDefinition<InferInput<Schema>>
   define<Name extends keyof JobTypes> (name: Name, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   define<Name extends keyof JobTypes> (name: Name, options: DefineOptions<undefined>, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
@@ -184,19 +216,21 @@ export interface Jobs {
   enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>
   /** A delegate job: an inline function, in memory only. */
   enqueue (handler: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob>
-  enqueue<Name extends string> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  enqueue<Name extends JobName> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
 
   /** One round trip a queue; all or none where the backend can. */
-  enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]>
+  enqueueMany<const Given extends readonly (JobName | JobDefinition<any>)[]> (
+    jobs: { [Index in keyof Given]: JobToEnqueueAs<Given[Index]> }, options?: { signal?: AbortSignal }
+  ): Promise<EnqueuedJob[]>
 
   /**
    * Registers, before `ready`, a rule by which a job is enqueued again and again. The job must be defined before.
    * Throws FST_JOBS_INVALID_OPTIONS; FST_JOBS_NOT_SUPPORTED when the queue's backend cannot do what it needs.
    */
-  schedule<Payload> (name: string, rule: ScheduleRule, job: JobDefinition<Payload>, options?: ScheduleOptions<NoInfer<Payload>>): void
+  schedule<Payload> (name: string, rule: ScheduleRule, job: JobDefinition<Payload>, ...options: ScheduleArguments<NoInfer<Payload>>): void
   /** With an inline function, in memory only. `queue`: default 'default'. */
   schedule (name: string, rule: ScheduleRule, job: DelegateHandler, options?: ScheduleOptions<undefined> & { queue?: string }): void
-  schedule<Name extends string> (name: string, rule: ScheduleRule, job: Name, options?: ScheduleOptions<PayloadOf<Name>>): void
+  schedule<Name extends JobName> (name: string, rule: ScheduleRule, job: Name, ...options: ScheduleArguments<PayloadOf<Name>>): void
   readonly schedules: Schedules
 
   /**

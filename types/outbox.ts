@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { OutboxStore } from '../lib/outbox/store.ts'
-import type { JobDefinition } from './jobs.ts'
+import type { JobDefinition, JobName } from './jobs.ts'
 import type { BackoffFunction, BackoffOptions } from './options.ts'
 
 export type { OutboxStore }
@@ -80,7 +80,7 @@ interface JobOptions extends CommonOptions {
    * and correlation id. `add` refuses an event that makes this payload larger than the `maxPayloadBytes` of the job's queue, as
    * soon as the job is defined. Its queue's `fullMode` should be 'wait' or 'reject': the others lose jobs.
    */
-  job: string | JobDefinition<any> // Whatever its payload's type: the schema of the job has the last word.
+  job: JobName | JobDefinition<any> // Whatever its payload's type: the schema of the job has the last word.
   publish?: never
 }
 
