@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import * as v from 'valibot'
 import { z } from 'zod'
 import type { StandardSchema } from '../lib/index.ts'
-import { buildApp } from './helpers/app.ts'
+import { buildApp, turns } from './helpers/app.ts'
 import { leased } from './helpers/durable.ts'
 
 const handler = async () => {}
@@ -111,6 +111,19 @@ for (const [library, { mail, strict, asynchronous, throwing }] of Object.entries
     await app.jobs.schedules.run('daily')
     await app.jobs.idle()
     t.same(seen, { mail: handled, send: handled })
+  })
+
+  t.test(`${library}: a declared job is checked at the enqueue, and stored as it was given`, async (t) => {
+    const { backend } = leased()
+    const app = await buildApp(t, { backend, work: false })
+    const payloads: unknown[] = []
+    app.jobs.addHook('onEnqueue', ({ payload }) => { payloads.push(payload) })
+    app.jobs.declare('send', { schema: mail })
+    await t.rejects(app.jobs.enqueue('send', { ...stored, to: SECRET }), { code: 'FST_JOBS_INVALID_PAYLOAD', message: /payload\/to/ })
+    await app.jobs.enqueue('send', stored)
+    await app.ready()
+    await turns()
+    t.same(payloads, [stored])
   })
 
   t.test(`${library}: a schema that throws`, async (t) => {

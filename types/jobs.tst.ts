@@ -172,6 +172,9 @@ describe('a payload that a Standard Schema describes', () => {
     expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: definition, payload: { to: 1 } }])
     expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, definition, { payload: { to: 'ada' } })
     expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000 }, definition)
+    const declared = jobs.declare('declared-zod', { schema: schemas.zod })
+    expect(declared).type.toBe<JobDefinition<{ to: string, at: string, copies?: number | undefined }>>()
+    expect(app.jobs.enqueueMany).type.toBeCallableWith([{ job: declared, payload: { to: 'ada', at: '2026-11-21' } }])
     for (const schema of Object.values(schemas)) expect<StandardSchema<any, any>>().type.toBeAssignableFrom(schema)
   })
 

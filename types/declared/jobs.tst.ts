@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'tstyche'
 import { z } from 'zod'
-import type { EnqueuedJob, JobDefinition, JobName, Jobs, JobToEnqueue } from '../../lib/index.ts'
+import type { EnqueuedJob, JobDefinition, JobName, Jobs, JobToEnqueue, RequestJobs } from '../../lib/index.ts'
 import type { OutboxOptions } from '../../lib/outbox/index.ts'
 
 interface Mail { to: string, subject: string }
@@ -15,6 +15,7 @@ declare module '../../lib/index.ts' {
 }
 
 declare const jobs: Jobs
+declare const request: RequestJobs
 declare const text: string
 const mail = { to: 'ada@example.org', subject: 'Hi' }
 
@@ -33,6 +34,8 @@ describe('enqueue', () => {
     expect(jobs.enqueue).type.not.toBeCallableWith('mial', mail)
     expect(jobs.enqueue).type.not.toBeCallableWith(text, mail)
     expect(jobs.enqueue).type.toBeCallableWith(text as JobName, mail)
+    expect(request.enqueue).type.not.toBeCallableWith('mial', mail)
+    expect(request.enqueueMany).type.not.toBeCallableWith([{ job: 'mial', payload: mail }])
   })
 
   test('nor does another payload', () => {
