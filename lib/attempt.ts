@@ -181,11 +181,10 @@ export class Attempt implements JobContext, Linked<Attempt> {
     const { definition } = this
     const { envelope } = this.#delivery
     if (definition.handler === undefined) return (envelope.options!.delegate as DelegateHandler).call(definition.instance, this)
-    if (this.#host.recheckPayloads) {
-      if (definition.upgrade !== undefined && versionOf(envelope) < definition.version) return this.#upgradeAndCall(definition.upgrade)
-      this.#recheckPayload(envelope.payload)
-    }
-    return definition.handler.call(definition.instance, envelope.payload, this)
+    const { recheckPayloads } = this.#host
+    if (!recheckPayloads && !definition.transformsPayload) return definition.handler.call(definition.instance, envelope.payload, this)
+    if (recheckPayloads && definition.upgrade !== undefined && versionOf(envelope) < definition.version) return this.#upgradeAndCall(definition.upgrade)
+    return definition.handler.call(definition.instance, this.#checked(envelope.payload), this)
   }
 
   async #upgradeAndCall (upgrade: NonNullable<Definition['upgrade']>): Promise<unknown> {
@@ -199,13 +198,13 @@ export class Attempt implements JobContext, Linked<Attempt> {
     }
     // A job that was cancelled, say, must not begin now. An interrupted attempt is not a failure of its own.
     if (this.#interruption !== undefined) throw this.#reason(this.#interruption)
-    this.#recheckPayload(envelope.payload)
-    return definition.handler!.call(definition.instance, envelope.payload, this)
+    return definition.handler!.call(definition.instance, this.#checked(envelope.payload), this)
   }
 
-  #recheckPayload (payload: unknown): void {
+  /** What the handler gets. */
+  #checked (payload: unknown): unknown {
     try {
-      this.definition.checkPayload(payload)
+      return this.definition.checkPayload(payload)
     } catch (error) {
       throw nonRetryable(error)
     }

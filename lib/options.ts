@@ -20,6 +20,8 @@ const id = { type: 'string', pattern: '^[\\x21-\\x7e]{1,100}$', not: { enum: ['.
 const storable = '^[^\\u0000\\ud800-\\udfff]*$'
 /** Characters. */
 export const MAX_CORRELATION_ID = 512
+// A type of arktype is a function.
+const schema = { if: { kind: 'function' }, else: { type: 'object' } }
 const MAX_CAPACITY = 10_000_000
 /** Milliseconds: a longer interval is a mistake, and leads past the last Date. */
 const CENTURY = 36_525 * 86_400_000
@@ -83,7 +85,7 @@ const checkPluginOptions = optionsCheck(object({
 
 export const checkDefineOptions = optionsCheck(object({
   queue: name,
-  schema: { type: 'object' },
+  schema,
   attempts,
   backoff: backoffSchema,
   maxStalls,
@@ -94,7 +96,7 @@ export const checkDefineOptions = optionsCheck(object({
   upgrade: { kind: 'function' }
 }))
 
-export const checkDeclareOptions = optionsCheck(object({ queue: name, schema: { type: 'object' }, attempts, version }))
+export const checkDeclareOptions = optionsCheck(object({ queue: name, schema, attempts, version }))
 
 export const checkServiceOptions = optionsCheck(object({
   onFailure: { type: 'string', enum: ['ignore', 'restart', 'close'] },

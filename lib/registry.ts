@@ -1,13 +1,14 @@
 import type { FastifyInstance } from 'fastify'
-import type { ValidateFunction } from 'ajv'
 import type { EnvelopeOptions, JobEnvelope } from '../types/job.ts'
 import type { JobDefinition, JobHandler } from '../types/jobs.ts'
 import type { BackoffFunction, DeclareOptions, DefineOptions } from '../types/options.ts'
-import { InvalidOptionsError, InvalidPayloadError, kindOf, UnknownJobError } from './errors.ts'
+import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
+import type { PayloadCompiler } from './json-schema.ts'
 import { JobCounters } from './observability/counters.ts'
 import { checkDeclareOptions, checkDefineOptions } from './options.ts'
+import { createPayloadSchema, type PayloadSchema } from './payload-schema.ts'
 import { resolveRetryPolicy, type RetryPolicy } from './retry-policy.ts'
-import { checkFunction, type PayloadCompiler } from './validation.ts'
+import { checkFunction } from './validation.ts'
 import type { Queue } from './queue.ts'
 
 /** A job as it was defined, with everything that enqueueing and running it needs. */
@@ -27,8 +28,9 @@ export class Definition implements JobDefinition {
   readonly upgrade: DefineOptions['upgrade']
   readonly instance: FastifyInstance
   readonly counters = new JobCounters()
-  readonly #validate: ValidateFunction | undefined
-  readonly #compiler: PayloadCompiler
+  /** The handler gets what `checkPayload` returns, on every backend. */
+  readonly transformsPayload: boolean
+  readonly #schema: PayloadSchema | undefined
 
   constructor (
     name: string, lane: Queue, policy: RetryPolicy, options: DefineOptions, handler: JobHandler | undefined,
@@ -47,8 +49,8 @@ export class Definition implements JobDefinition {
     this.stamp = lane.backend.capabilities.durable ? stampOf(options, handler) : undefined
     this.upgrade = options.upgrade
     this.instance = instance
-    this.#compiler = compiler
-    this.#validate = options.schema === undefined ? undefined : compile(compiler, name, options.schema as object)
+    this.#schema = options.schema === undefined ? undefined : createPayloadSchema(name, options.schema as object, instance, compiler)
+    this.transformsPayload = this.#schema?.transforms ?? false
   }
 
   /** Its handler lives in another process. */
@@ -56,10 +58,14 @@ export class Definition implements JobDefinition {
     return this.handler === undefined && this.name !== DELEGATE
   }
 
-  /** Throws FST_JOBS_INVALID_PAYLOAD with Ajv's message. */
-  checkPayload (payload: unknown): void {
-    const validate = this.#validate
-    if (validate !== undefined && !validate(payload)) throw new InvalidPayloadError(`job '${this.name}'`, this.#compiler.explain(validate))
+  /** Throws FST_JOBS_INVALID_OPTIONS when the schema refers to another one that is not there by now. */
+  completeSchema (): void {
+    this.#schema?.complete()
+  }
+
+  /** Returns what the handler gets. Throws FST_JOBS_INVALID_PAYLOAD with the schema's message. */
+  checkPayload (payload: unknown): unknown {
+    return this.#schema === undefined ? payload : this.#schema.check(payload)
   }
 }
 
@@ -68,17 +74,6 @@ function stampOf ({ version = 1, attempts }: DefineOptions, handler: JobHandler 
   const declared = handler === undefined && attempts !== undefined
   if (version === 1 && !declared) return undefined
   return { ...(version > 1 && { version }), ...(declared && { attempts }) }
-}
-
-function compile (compiler: PayloadCompiler, name: string, schema: object): ValidateFunction {
-  let validate: ValidateFunction
-  try {
-    validate = compiler.compile(schema)
-  } catch (error) {
-    throw new InvalidOptionsError(`definition of job '${name}': option 'schema' is not a valid JSON Schema (${(error as Error).message})`, { cause: error })
-  }
-  if ('$async' in validate) throw new InvalidOptionsError(`definition of job '${name}': option 'schema' is asynchronous ($async); payloads are checked at once`)
-  return validate
 }
 
 /** What inline functions count as; no job has this name. */
@@ -132,9 +127,10 @@ export class Registry {
     return definition
   }
 
-  /** No definition is taken from now on. */
+  /** No definition is taken from now on. Throws FST_JOBS_INVALID_OPTIONS when one refers to a shared schema that nobody added. */
   close (): void {
     this.#open = false
+    for (const definition of this.all()) definition.completeSchema()
   }
 
   /** What a job is enqueued as. Throws FST_JOBS_UNKNOWN_JOB, or FST_JOBS_INVALID_OPTIONS for an alias. */

@@ -1,11 +1,5 @@
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
-import addFormats from 'ajv-formats'
-import type { AjvOptions } from '../types/options.ts'
+import { Ajv, type ErrorObject } from 'ajv'
 import { describe, InvalidOptionsError, kindOf } from './errors.ts'
-import { toError } from './serialize-error.ts'
-
-// ajv-formats is CommonJS: its types and its runtime disagree about where the default export is.
-const withFormats = addFormats as unknown as (ajv: Ajv) => Ajv
 
 const optionsAjv = new Ajv({ strictRequired: false, strictTypes: false, verbose: true })
 optionsAjv.addKeyword({
@@ -67,30 +61,5 @@ function demand ({ keyword, message, params, schema, parentSchema }: ErrorObject
     case 'const': return `must be false or ${parentSchema!.title}`
     case 'not': return `must be none of ${(schema as { enum: string[] }).enum.join(', ')}`
     default: return message!
-  }
-}
-
-/** The compiler of payload schemas. It checks and changes nothing: no coercion, no defaults, no removal. */
-export class PayloadCompiler {
-  readonly #ajv: Ajv
-
-  constructor ({ customOptions, plugins = [] }: AjvOptions = {}) {
-    try {
-      this.#ajv = withFormats(new Ajv({ strict: false, ...customOptions }))
-      for (const given of plugins) {
-        const [plugin, pluginOptions] = Array.isArray(given) ? given : [given]
-        plugin(this.#ajv as never, pluginOptions)
-      }
-    } catch (error) {
-      throw new InvalidOptionsError(`fastify-background-jobs options: option 'ajv' failed (${toError(error).message})`, { cause: error })
-    }
-  }
-
-  compile (schema: object): ValidateFunction {
-    return this.#ajv.compile(schema)
-  }
-
-  explain (validate: ValidateFunction): string {
-    return this.#ajv.errorsText(validate.errors, { dataVar: 'payload' })
   }
 }

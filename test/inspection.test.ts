@@ -1,5 +1,6 @@
 import t from 'tap'
-import { memory, type Backend, type Capabilities } from '../lib/index.ts'
+import type { Capabilities } from '../lib/backends/index.ts'
+import { memory, type Backend } from '../lib/index.ts'
 import { buildApp, deferred } from './helpers/app.ts'
 
 /** A memory backend that cannot be looked into. */

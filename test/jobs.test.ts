@@ -1,5 +1,6 @@
 import t from 'tap'
-import { memory, poll, type JobEnvelope } from '../lib/index.ts'
+import type { JobEnvelope } from '../lib/backends/index.ts'
+import { memory, poll } from '../lib/index.ts'
 import { buildApp, deferred, turns } from './helpers/app.ts'
 import { parseExposition } from './helpers/prometheus.ts'
 

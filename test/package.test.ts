@@ -251,7 +251,7 @@ t.test("a consumer's types", async (t) => {
 import Fastify from 'fastify'
 import backgroundJobs, { memory, NonRetryableError, poll, type Backend, type JobTypes } from 'fastify-background-jobs'
 import outbox, { sqlite, type SqliteTransaction } from 'fastify-background-jobs/outbox'
-import { encodePayload, QueueFullError, retryLater, WaitingProducers } from 'fastify-background-jobs/backend'
+import { encodePayload, QueueFullError, retryLater, WaitingProducers, type JobEnvelope } from 'fastify-background-jobs/backend'
 import { conformance, type ConformanceTarget } from 'fastify-background-jobs/conformance'
 import { redis, type RedisOptions } from 'fastify-background-jobs/redis'
 import { sqlite as sqliteBackend, type SqliteOptions } from 'fastify-background-jobs/sqlite'
@@ -271,6 +271,8 @@ app.jobs.define('send-email', async function (payload, { signal }) {
 await app.jobs.enqueue('send-email', { to: 'ada@example.org' })
 // @ts-expect-error A payload of another type.
 await app.jobs.enqueue('send-email', { to: 1 })
+// @ts-expect-error A name that is not declared.
+await app.jobs.enqueue('send-emial', { to: 'ada@example.org' })
 app.get('/', async (request) => request.server.jobs.status())
 
 const resize = app.jobs.define('resize', {
@@ -295,7 +297,7 @@ export const backends: Backend[] = [redis(redisOptions), redis({ connection: { h
 const text: string = encodePayload('a job', { to: 1 }, 1024)
 export const full: Error = retryLater(new QueueFullError('default', 10, ''))
 
-export type Seen = [Backend, JobTypes, typeof id, typeof text, WaitingProducers<number>]
+export type Seen = [Backend, JobTypes, typeof id, typeof text, WaitingProducers<number>, JobEnvelope]
 `)
   await writeFile(join(consumer, 'common.cts'), `
 import Fastify = require('fastify')

@@ -9,15 +9,22 @@ export interface Clock {
   monotonic (): number
   /** `delay` is in milliseconds and at most 2^31 - 1. The timer does not keep the process alive. */
   setTimeout (callback: () => void, delay: number): unknown
+  /** Takes a timer back that `setTimeout` answered with. */
   clearTimeout (handle: unknown): void
 }
 
+/** What an enqueue into a full queue does: waits for room, drops a job, or fails with FST_JOBS_QUEUE_FULL. */
 export type FullMode = 'wait' | 'dropOldest' | 'dropNewest' | 'dropWrite' | 'reject'
 
+/** The settings of a queue, complete with defaults. */
 export interface QueueSettings {
+  /** The queue's name. */
   readonly name: string
+  /** Jobs that may wait, delayed ones and retries included. */
   readonly capacity: number
+  /** Attempts that run at once in one process. */
   readonly concurrency: number
+  /** What an enqueue into the full queue does. */
   readonly fullMode: FullMode
   /** Milliseconds that an enqueue waits for room; undefined: as long as it takes. */
   readonly enqueueTimeout: number | undefined
@@ -29,9 +36,13 @@ export interface QueueSettings {
   readonly maxPayloadBytes: number
 }
 
+/** What a backend gets when it is opened. */
 export interface BackendContext {
+  /** The queues that live in this backend. */
   readonly queues: readonly QueueSettings[]
+  /** The app's logger. */
   readonly log: FastifyBaseLogger
+  /** Where the backend gets the time from, and its timers. */
   readonly clock: Clock
   /** Aborts when the app begins to stop; its reason is the error that every waiting enqueue fails with. */
   readonly stopping: AbortSignal
@@ -39,14 +50,19 @@ export interface BackendContext {
   onDrop (queue: string, envelope: JobEnvelope): void
 }
 
+/** What a backend can do. */
 export interface Capabilities {
   /** Jobs survive the process. */
   readonly durable: boolean
   /** Takes inline functions, which no serialisation could carry. */
   readonly delegates: boolean
+  /** Takes jobs that are due later (`runAt`). */
   readonly delay: boolean
+  /** Hands out jobs of a higher `priority` first. */
   readonly priority: boolean
+  /** Keeps `uniqueKey` to one job at a time. */
   readonly unique: boolean
+  /** Has `find`, `listDead`, `retry`, `remove` and `cancel`. */
   readonly inspect: boolean
   /** Absent: all of them. */
   readonly fullModes?: readonly FullMode[]
@@ -54,12 +70,15 @@ export interface Capabilities {
   readonly maxPayloadBytes?: number
 }
 
+/** What became of one job of an enqueue. */
 export interface EnqueueResult {
   /** The id of the job that the backend holds: another one's when the enqueue was a duplicate. */
   readonly id: string
+  /** 'duplicate': the job was there before; 'dropped': a full queue let go of it. */
   readonly status: 'enqueued' | 'duplicate' | 'dropped'
 }
 
+/** How many jobs a queue has in each state. */
 export interface QueueStats {
   /** Ready to run and not yet taken. */
   readonly waiting: number
@@ -67,7 +86,9 @@ export interface QueueStats {
   readonly waitingSince?: number
   /** Not due yet: delayed jobs and retries. */
   readonly delayed: number
+  /** Running, in any process. */
   readonly active: number
+  /** Dead letters. */
   readonly dead: number
   /** Somebody paused the queue in the store, for all processes: another tool, say. */
   readonly paused?: boolean
@@ -88,6 +109,7 @@ export type Outcome =
 
 /** One handing-over of an envelope to a worker. */
 export interface Delivery {
+  /** The job. */
   readonly envelope: JobEnvelope
   /** Aborted when the lease is lost; absent where there is no lease to lose. Deliveries may share one. */
   readonly signal?: AbortSignal
@@ -111,8 +133,11 @@ export interface Deliver {
   <Handed extends Delivery> (delivery: Handed, settle: (delivery: Handed, outcome: Outcome) => void): void
 }
 
+/** What hands the jobs of one queue to a worker. */
 export interface Consumer {
+  /** Takes nothing more until `resume`; what runs goes on. */
   pause (): void
+  /** Takes jobs again. */
   resume (): void
   /** Takes nothing more; resolves when the outcome of every delivery in flight is stored. */
   stop (): Promise<void>
@@ -123,8 +148,11 @@ export type RetryAnswer = boolean | { readonly heldBy: string }
 
 /** Where a queue's jobs live. An adapter translates; it decides nothing. */
 export interface Backend {
+  /** What errors and logs call it: 'redis'. */
   readonly name: string
+  /** What it can do. The core refuses what is not here. */
   readonly capabilities: Capabilities
+  /** Connects and prepares the store. Rejects within a bounded time. */
   open (context: BackendContext): Promise<void>
   /**
    * All or none where the backend can; resolves once it holds the jobs. It waits for room only: a backend out of reach rejects
@@ -136,10 +164,13 @@ export interface Backend {
    * Optional: an in-process backend spares every job a promise with it.
    */
   offer? (queue: string, job: JobEnvelope): EnqueueResult | undefined
+  /** Hands jobs of the queue to `deliver`, `concurrency` at once at the most. */
   consume (queue: string, options: { concurrency: number }, deliver: Deliver): Consumer
+  /** How many jobs the queue has in each state. */
   stats (queue: string): QueueStats | Promise<QueueStats>
   /** The jobs that end with the process; none where they are durable. */
   abandon (queue: string): Iterable<JobEnvelope>
+  /** Lets go of connections and timers. What is stored stays. */
   close (): Promise<void>
 
   /** Present where `capabilities.inspect`. */

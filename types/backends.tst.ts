@@ -2,7 +2,10 @@ import { Cluster, Redis } from 'ioredis'
 import { describe, expect, test } from 'tstyche'
 import { redis } from '../lib/backends/redis/index.ts'
 import { sqlite } from '../lib/backends/sqlite/index.ts'
-import { memory, type Backend, type BackgroundJobsOptions, type Capabilities, type Delivery } from '../lib/index.ts'
+import type * as backend from '../lib/backends/index.ts'
+import type { Capabilities, Delivery } from '../lib/backends/index.ts'
+import type * as main from '../lib/index.ts'
+import { memory, type Backend, type BackgroundJobsOptions } from '../lib/index.ts'
 
 describe('every backend is one', () => {
   test('memory, SQLite and Redis', () => {
@@ -30,6 +33,46 @@ describe('options', () => {
   test('how many stalls a job may have', () => {
     expect<BackgroundJobsOptions>().type.toBeAssignableFrom({ retry: { maxStalls: 3 } })
     expect<BackgroundJobsOptions>().type.not.toBeAssignableFrom({ retry: { maxStalls: 'few' } })
+  })
+})
+
+describe('the types for authors of backends', () => {
+  test('come from /backend, which has the others of the contract, too', () => {
+    expect<backend.Backend>().type.toBe<Backend>()
+    expect<backend.QueueSettings['fullMode']>().type.toBe<backend.FullMode>()
+    expect<backend.JobEnvelope['options']>().type.toBe<backend.EnvelopeOptions | undefined>()
+    expect<Parameters<backend.Deliver>[0]>().type.toBe<backend.Delivery>()
+    expect<ReturnType<backend.Backend['consume']>>().type.toBe<backend.Consumer>()
+    expect<Parameters<backend.Backend['open']>>().type.toBe<[context: backend.BackendContext]>()
+    expect<Awaited<ReturnType<NonNullable<backend.Backend['find']>>>>().type.toBe<backend.JobView | undefined>()
+    expect<backend.RetryAnswer>().type.toBe<boolean | { readonly heldBy: string }>()
+  })
+
+  test('and are not those of an app', () => {
+    // @ts-expect-error has no exported member
+    expect<main.BackendContext>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.Capabilities>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.Consumer>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.Deliver>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.Delivery>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.EnqueueResult>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.EnvelopeOptions>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.JobEnvelope>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.Outcome>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.QueueSettings>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.QueueStats>().type.toBe<any>()
+    // @ts-expect-error has no exported member
+    expect<main.RetryAnswer>().type.toBe<any>()
   })
 })
 

@@ -8,12 +8,26 @@ import type { DeadLetter, JobInfo, JobView } from './job.ts'
 import type { DeclareOptions, DefineOptions, DelegateOptions, EnqueueOptions } from './options.ts'
 import type { ScheduleOptions, ScheduleRule, ScheduleView } from './schedules.ts'
 import type { Service, ServiceOptions, ServiceStatus } from './services.ts'
+import type { StandardSchema } from './standard-schema.ts'
 
-/** Open for declaration merging: job name to payload type. */
+/**
+ * Open for declaration merging: job name to payload type, as it is enqueued. Once a name is declared, `enqueue`, `enqueueMany` and
+ * `schedule` take no name that is not; a definition they always take.
+ */
 export interface JobTypes {}
 
-/** The payload type that a TypeBox or `as const` JSON schema describes. */
+/** The names that jobs can be enqueued by: those of `JobTypes`, or every string where nothing is declared. */
+export type JobName = [keyof JobTypes] extends [never] ? string : keyof JobTypes & string
+
+/** What the handler gets of a payload that this schema describes: a Standard Schema (zod, valibot, arktype), a TypeBox or an `as const` JSON schema. */
 export type InferPayload<Schema> =
+  Schema extends StandardSchema<any, infer Output> ? Output : InferJson<Schema>
+
+/** What is enqueued: what goes into a Standard Schema, and otherwise what the handler gets. */
+export type InferInput<Schema> =
+  Schema extends StandardSchema<infer Input, any> ? Input : InferJson<Schema>
+
+type InferJson<Schema> =
   Schema extends { static: infer Static } ? Static
     : Schema extends { '~kind': string } ? InferTypeBox<Schema>
       : Schema extends JSONSchema ? FromSchema<Schema>
@@ -48,17 +62,22 @@ type InferProperties<Properties> = Flat<
 
 type Flat<Type> = { [Key in keyof Type]: Type[Key] }
 
+/** The payload type that is declared for a name. */
 export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
 
 /** What an attempt's scope has beside the app's registrations. */
 export interface JobCradle {
+  /** The job that runs. */
   readonly job: JobInfo
+  /** Aborts on timeout, cancellation, shutdown and a lost lease. */
   readonly signal: AbortSignal
+  /** A child logger with jobId, jobName, queue, attempt and correlationId. */
   readonly log: FastifyBaseLogger
 }
 
 /** What a handler gets beside the payload. Scope, signal and logger are made when they are first touched. */
 export interface JobContext {
+  /** The job that runs. */
   readonly job: JobInfo
   /** Aborts on timeout, cancellation, shutdown and a lost lease. */
   readonly signal: AbortSignal
@@ -70,81 +89,131 @@ export interface JobContext {
   readonly progress: (value: number) => void
 }
 
+/** Does the work of a job. `this` is the Fastify instance that defined it. */
 export type JobHandler<Payload = any> = (this: FastifyInstance, payload: Payload, context: JobContext) => unknown
+/** Does the work of a job that is enqueued as a function. */
 export type DelegateHandler = (this: FastifyInstance, context: JobContext) => unknown
 
 declare const payloadType: unique symbol
 
-/** A registered definition; carries its payload's type. */
+/** A registered definition; carries the type of what is enqueued. */
 export interface JobDefinition<Payload = unknown> {
+  /** The job's name. */
   readonly name: string
+  /** The name of its queue. */
   readonly queue: string
+  /** There for the compiler only. */
   readonly [payloadType]?: (payload: Payload) => void
 }
 
 /** What an enqueue came to. `status` is 'duplicate' when `id` is the id of a job that was there before. */
 export interface EnqueuedJob {
+  /** The job's id; of a duplicate the id of the job that was there. */
   readonly id: string
+  /** The job's name. */
   readonly name: string
+  /** The name of its queue. */
   readonly queue: string
+  /** 'duplicate': the id or the unique key belongs to a job that was there before; 'dropped': a full queue dropped this job. */
   readonly status: EnqueueResult['status']
 }
 
+/** One of the jobs of an `enqueueMany`, with options of its own. */
 export interface JobToEnqueue<Payload = any> extends EnqueueOptions {
-  job: string | JobDefinition<Payload>
+  /** The name of a job, or its definition. */
+  job: JobName | JobDefinition<Payload>
+  /** What is enqueued. */
   payload: Payload
+  /** Not here: all jobs of an `enqueueMany` have one signal. */
   signal?: never
 }
 
+/** What a job that is enqueued many at a time is given as: the payload is that of its name or definition. */
+export interface JobToEnqueueAs<Job extends JobName | JobDefinition<any>> extends JobToEnqueue {
+  /** The name of a job, or its definition. */
+  job: Job
+  /** What is enqueued. */
+  payload: Job extends JobDefinition<infer Payload> ? Payload : PayloadOf<Job>
+}
+
+/** The options of a schedule; they can be left out, with the payload, only where the job does without a payload. */
+export type ScheduleArguments<Payload> = undefined extends Payload
+  ? [options?: ScheduleOptions<Payload>]
+  : [options: ScheduleOptions<Payload> & { payload: Payload }]
+
+/** A job as hooks see it. Its payload is what was enqueued. */
 export type HookJob = JobInfo & { readonly payload: unknown }
 
+/** Functions that are told what becomes of jobs. */
 export interface JobHooks {
+  /** A queue has taken the job. */
   onEnqueue: (this: FastifyInstance, job: HookJob) => unknown
+  /** An attempt starts. */
   onStart: (this: FastifyInstance, job: HookJob) => unknown
+  /** The handler has succeeded. */
   onSuccess: (this: FastifyInstance, job: HookJob) => unknown
-  /** `runAt`: milliseconds since the epoch. */
+  /** An attempt has failed, and the next one falls due at `runAt`: milliseconds since the epoch. */
   onRetry: (this: FastifyInstance, job: HookJob, error: Error, runAt: number) => unknown
+  /** The job has failed for good. */
   onDeadLetter: (this: FastifyInstance, job: HookJob, error: Error) => unknown
+  /** A full queue has dropped the job. */
   onDrop: (this: FastifyInstance, job: HookJob) => unknown
 }
 
+/** How a queue stands. */
 export interface QueueStatus {
+  /** Jobs that may wait. */
   readonly capacity: number
-  /** Attempts that run at once in this process; 0 where it does not work on the queue. */
+  /** Attempts that run at once in this process. */
   readonly concurrency: number
   /** By `pause` in this process, or in the backend, by another tool. */
   readonly paused: boolean
+  /** Jobs that are ready and wait for a worker. */
   readonly queueDepth: number
+  /** Jobs that are not due yet, and retries. */
   readonly delayed: number
+  /** Attempts that run in this process. */
   readonly inFlight: number
+  /** Dead letters that are kept. */
   readonly deadLetters: number
 }
 
+/** How the app's background work stands. */
 export interface JobsStatus {
+  /** The app works on jobs. */
   readonly isRunning: boolean
+  /** The app is closing, and finishes what runs. */
   readonly isStopping: boolean
+  /** The app has closed. */
   readonly isStopped: boolean
+  /** Jobs that are ready and wait for a worker, of all queues. */
   readonly queueDepth: number
+  /** Attempts that run in this process, of all queues. */
   readonly inFlight: number
+  /** By name. Empty once the app has closed. */
   readonly queues: Readonly<Record<string, QueueStatus>>
   /** By name. */
   readonly schedules: Readonly<Record<string, ScheduleView>>
+  /** By name. */
   readonly services: Readonly<Record<string, ServiceStatus>>
 }
 
+/** `fastify.jobs.deadLetters`. */
 export interface DeadLetters {
-  /** The oldest first. `limit`: default 100. */
+  /** The oldest first. `limit`: 100 unless given. */
   list (options?: { queue?: string, limit?: number }): Promise<DeadLetter[]>
   /**
    * Runs a dead letter again, from its first attempt. False when there is none of that id. Rejects with FST_JOBS_UNIQUE_KEY_TAKEN
    * (409, `heldBy`: the other job's id) while another job has its unique key.
    */
   retry (id: string): Promise<boolean>
+  /** Forgets a dead letter. False when there is none of that id. */
   remove (id: string): Promise<boolean>
 }
 
 /** The schedules of this instance of the app: each instance has its own, and pauses its own. */
 export interface Schedules {
+  /** All of them, as they stand. */
   list (): ScheduleView[]
   /** No tick from now on. Throws FST_JOBS_INVALID_OPTIONS when there is no schedule of that name, as the others do. */
   pause (name: string): void
@@ -166,37 +235,48 @@ export interface Jobs {
   /** Registers a job before `ready`. `this` in the handler is the Fastify instance that defined it. */
   define<const Schema extends object, Name extends string> (
     name: Name, options: DefineOptions<Schema> & { schema: Schema }, handler: JobHandler<InferPayload<Schema>>
-  ): JobDefinition<InferPayload<Schema>>
+  ): JobDefinition<InferInput<Schema>>
+  /** A job of a name that `JobTypes` declares. */
   define<Name extends keyof JobTypes> (name: Name, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
+  /** A job of a name that `JobTypes` declares, with options. */
   define<Name extends keyof JobTypes> (name: Name, options: DefineOptions<undefined>, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
+  /** A job without options. */
   define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
+  /** A job whose payload no schema describes. */
   define<Payload = any> (name: string, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
 
   /**
    * Registers, before `ready`, a job whose handler lives in another process: it can be enqueued and scheduled here. Throws
    * FST_JOBS_INVALID_OPTIONS, also where its queue is not in a durable backend.
    */
-  declare<const Schema extends object> (name: string, options: DeclareOptions<Schema> & { schema: Schema }): JobDefinition<InferPayload<Schema>>
+  declare<const Schema extends object> (name: string, options: DeclareOptions<Schema> & { schema: Schema }): JobDefinition<InferInput<Schema>>
+  /** A job of a name that `JobTypes` declares. */
   declare<Name extends keyof JobTypes> (name: Name, options?: DeclareOptions<undefined>): JobDefinition<JobTypes[Name]>
+  /** A job whose payload no schema describes. */
   declare<Payload = any> (name: string, options?: DeclareOptions<undefined>): JobDefinition<Payload>
 
   /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
   enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>
   /** A delegate job: an inline function, in memory only. */
   enqueue (handler: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob>
-  enqueue<Name extends string> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  /** By name. Its payload is what `JobTypes` declares for it. */
+  enqueue<Name extends JobName> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
 
   /** One round trip a queue; all or none where the backend can. */
-  enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]>
+  enqueueMany<const Given extends readonly (JobName | JobDefinition<any>)[]> (
+    jobs: { [Index in keyof Given]: JobToEnqueueAs<Given[Index]> }, options?: { signal?: AbortSignal }
+  ): Promise<EnqueuedJob[]>
 
   /**
    * Registers, before `ready`, a rule by which a job is enqueued again and again. The job must be defined before.
    * Throws FST_JOBS_INVALID_OPTIONS; FST_JOBS_NOT_SUPPORTED when the queue's backend cannot do what it needs.
    */
-  schedule<Payload> (name: string, rule: ScheduleRule, job: JobDefinition<Payload>, options?: ScheduleOptions<NoInfer<Payload>>): void
-  /** With an inline function, in memory only. `queue`: default 'default'. */
+  schedule<Payload> (name: string, rule: ScheduleRule, job: JobDefinition<Payload>, ...options: ScheduleArguments<NoInfer<Payload>>): void
+  /** With an inline function, in memory only. `queue`: its queue, 'default' unless given. */
   schedule (name: string, rule: ScheduleRule, job: DelegateHandler, options?: ScheduleOptions<undefined> & { queue?: string }): void
-  schedule<Name extends string> (name: string, rule: ScheduleRule, job: Name, options?: ScheduleOptions<PayloadOf<Name>>): void
+  /** By name. Its payload is what `JobTypes` declares for it. */
+  schedule<Name extends JobName> (name: string, rule: ScheduleRule, job: Name, ...options: ScheduleArguments<PayloadOf<Name>>): void
+  /** Looks at the schedules and handles them. */
   readonly schedules: Schedules
 
   /**
@@ -205,16 +285,21 @@ export interface Jobs {
    */
   service (name: string, service: Service, options?: ServiceOptions): void
 
+  /** How queues, schedules and services stand. */
   status (): Promise<JobsStatus>
+  /** What has become of a job; undefined when no backend knows it (any more). */
   get (id: string): Promise<JobView & { readonly attempts: number } | undefined>
   /** True when a waiting job was taken back or a running one was told to stop. */
   cancel (id: string): Promise<boolean>
   /** Takes no new delivery, of one queue or of all; what runs goes on. */
   pause (queue?: string): void
+  /** Takes deliveries again, of one queue or of all. */
   resume (queue?: string): void
+  /** Looks at dead letters and handles them. */
   readonly deadLetters: DeadLetters
   /** Where the plugin's metrics are, to add others beside them; undefined with `metrics: false`. */
   readonly metrics: { readonly registry: Registry, readonly prefix: string } | undefined
+  /** Adds a function that is told what becomes of jobs. One that throws is logged and hurts nothing. */
   addHook<Name extends keyof JobHooks> (name: Name, hook: JobHooks[Name]): void
   /** Resolves when nothing waits or runs; with `delayed`, when no delayed job and no retry is left either. */
   idle (options?: { delayed?: boolean }): Promise<void>

@@ -1,22 +1,19 @@
+import { type } from 'arktype'
 import { Type as TypeBox034 } from '@sinclair/typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
 import { describe, expect, test } from 'tstyche'
 import { Type as TypeBox1 } from 'typebox'
-import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobView, type Jobs, type JobsStatus, NonRetryableError } from '../lib/index.ts'
+import * as v from 'valibot'
+import { z } from 'zod'
+import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type InferInput, type InferPayload, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobName, type JobToEnqueue, type JobView, type Jobs, type JobsStatus, NonRetryableError, type StandardSchema } from '../lib/index.ts'
 
 interface Mail { to: string, subject: string }
 
 declare module '@fastify/awilix' {
   interface Cradle {
     clock: () => number
-  }
-}
-
-declare module './jobs.ts' {
-  interface JobTypes {
-    'declared-mail': { to: string, subject: string }
   }
 }
 
@@ -125,28 +122,65 @@ describe('a payload checked by the definition', () => {
   })
 })
 
-describe('payloads declared by merging into JobTypes', () => {
-  test('an enqueue by name', () => {
-    expect(jobs.enqueue).type.toBeCallableWith('declared-mail', { to: 'ada@example.org', subject: 'Hi' })
-    expect(jobs.enqueue).type.not.toBeCallableWith('declared-mail', { to: 1, subject: 'Hi' })
-    expect(jobs.enqueue).type.not.toBeCallableWith('declared-mail', {})
+describe('names, where JobTypes declares none', () => {
+  test('every name can be enqueued and scheduled, with every payload', () => {
+    expect<JobName>().type.toBe<string>()
     expect(jobs.enqueue).type.toBeCallableWith('undeclared', { anything: true })
-  })
-
-  test('a definition by name', () => {
-    const definition = jobs.define('declared-mail', async (payload) => {
-      expect(payload).type.toBe<Mail>()
-    })
-    expect(definition).type.toBe<JobDefinition<Mail>>()
-    jobs.define('declared-mail', { attempts: 5 }, async function (payload, { progress }) {
-      expect(this).type.toBe<FastifyInstance>()
-      expect(payload).type.toBe<Mail>()
-      progress(1)
-    })
-  })
-
-  test('a name that is not declared', () => {
+    expect(jobs.enqueue).type.toBeCallableWith('undeclared' as string, { anything: true })
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, 'undeclared' as string)
     jobs.define('undeclared', async (payload) => { expect(payload).type.toBe<any>() })
+  })
+})
+
+describe('a payload that a Standard Schema describes', () => {
+  const schemas = {
+    zod: z.object({ to: z.string(), at: z.coerce.date<string>(), copies: z.number().default(1) }),
+    valibot: v.object({ to: v.string(), at: v.pipe(v.string(), v.transform((text) => new Date(text))), copies: v.optional(v.number(), 1) }),
+    arktype: type({ to: 'string', at: 'string.date.parse', copies: 'number = 1' })
+  }
+  const good = { to: 'ada@example.org', at: '2026-11-21' }
+
+  test('the handler gets what comes out of zod, enqueue takes what goes in', () => {
+    const definition = jobs.define('zod', { schema: schemas.zod, attempts: 2 }, async (payload) => {
+      expect(payload).type.toBe<{ to: string, at: Date, copies: number }>()
+    })
+    expect(definition).type.toBe<JobDefinition<{ to: string, at: string, copies?: number | undefined }>>()
+  })
+
+  test('valibot', () => {
+    const definition = jobs.define('valibot', { schema: schemas.valibot }, async (payload) => {
+      expect(payload).type.toBe<{ to: string, at: Date, copies: number }>()
+    })
+    expect(definition).type.toBe<JobDefinition<{ to: string, at: string, copies?: number | undefined }>>()
+  })
+
+  test('arktype', () => {
+    const definition = jobs.define('arktype', { schema: schemas.arktype }, async (payload) => {
+      expect(payload).type.toBe<{ to: string, at: Date, copies: number }>()
+    })
+    expect(definition).type.toBe<JobDefinition<{ to: string, at: string, copies?: number }>>()
+  })
+
+  test('inline, in enqueue, enqueueMany and schedule', () => {
+    const definition = jobs.define('inline-zod', { schema: z.object({ to: z.string(), copies: z.number().default(1) }) }, async function ({ copies }) {
+      expect(this).type.toBe<FastifyInstance>()
+      expect(copies).type.toBe<number>()
+    })
+    expect(jobs.enqueue).type.toBeCallableWith(definition, { to: 'ada' })
+    expect(jobs.enqueue).type.not.toBeCallableWith(definition, { copies: 2 })
+    expect(jobs.enqueueMany).type.toBeCallableWith([{ job: definition, payload: { to: 'ada' } }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: definition, payload: { to: 1 } }])
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, definition, { payload: { to: 'ada' } })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000 }, definition)
+    const declared = jobs.declare('declared-zod', { schema: schemas.zod })
+    expect(declared).type.toBe<JobDefinition<{ to: string, at: string, copies?: number | undefined }>>()
+    expect(app.jobs.enqueueMany).type.toBeCallableWith([{ job: declared, payload: { to: 'ada', at: '2026-11-21' } }])
+    for (const schema of Object.values(schemas)) expect<StandardSchema<any, any>>().type.toBeAssignableFrom(schema)
+  })
+
+  test('the types of a schema', () => {
+    expect<InferInput<typeof schemas.zod>>().type.toBeAssignableFrom(good)
+    expect<InferPayload<typeof schemas.zod>>().type.not.toBeAssignableFrom(good)
   })
 })
 
@@ -239,6 +273,15 @@ describe('the rest of fastify.jobs', () => {
     const mail = jobs.define<Mail>('many', async () => {})
     expect(jobs.enqueueMany([{ job: mail, payload: { to: 'a', subject: 'b' }, delay: 1 }, { job: 'other', payload: 1 }])).type.toBe<Promise<EnqueuedJob[]>>()
     expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'other' }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: mail, payload: { to: 1, subject: 'b' } }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'other', payload: 1 }, { job: mail, payload: 1 }])
+    const people = ['ada', 'grace']
+    jobs.enqueueMany(people.map((to) => ({ job: 'other', payload: { to } })))
+    jobs.enqueueMany(people.map((to) => ({ job: mail, payload: { to, subject: 'b' } })), { signal: AbortSignal.abort() })
+    const list: JobToEnqueue[] = people.map((to) => ({ job: to, payload: 1 }))
+    expect(jobs.enqueueMany).type.toBeCallableWith(list)
+    const readonly = [{ job: mail, payload: { to: 'a', subject: 'b' } }, { job: 'other', payload: 1 }] as const
+    expect(jobs.enqueueMany).type.toBeCallableWith(readonly)
     expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'other', payload: 1, signal: AbortSignal.abort() }])
   })
 

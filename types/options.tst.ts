@@ -3,7 +3,8 @@ import '@fastify/basic-auth'
 import '@fastify/jwt'
 import Fastify, { type onRequestAsyncHookHandler, type onRequestHookHandler } from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import backgroundJobs, { backgroundJobs as named, ManualClock, memory, systemClock, type Backend, type BackgroundJobsOptions, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type MemoryOptions, type Outcome, type QueueStats } from '../lib/index.ts'
+import type { Consumer, Deliver, EnqueueResult, JobEnvelope, Outcome, QueueStats } from '../lib/backends/index.ts'
+import backgroundJobs, { backgroundJobs as named, ManualClock, memory, systemClock, type Backend, type BackgroundJobsOptions, type MemoryOptions } from '../lib/index.ts'
 
 describe('the options of the plugin', () => {
   test('every option is optional', () => {

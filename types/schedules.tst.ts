@@ -13,7 +13,7 @@ describe('schedule', () => {
   test('a rule has every or cron', () => {
     expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, 'report')
     expect(jobs.schedule).type.toBeCallableWith('a', { cron: '0 2 * * *' }, 'report')
-    expect(jobs.schedule).type.toBeCallableWith('a', { cron: '0 2 * * *', timezone: 'Europe/Berlin' }, report)
+    expect(jobs.schedule).type.toBeCallableWith('a', { cron: '0 2 * * *', timezone: 'Europe/Berlin' }, report, { payload: { day: 'monday' } })
     expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000, cron: '0 2 * * *' }, 'report')
     expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000, timezone: 'UTC' }, 'report')
     expect(jobs.schedule).type.not.toBeCallableWith('a', {}, 'report')
@@ -23,6 +23,18 @@ describe('schedule', () => {
   test('the payload is that of the definition', () => {
     expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, report, { payload: { day: 'monday' } })
     expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000 }, report, { payload: { day: 1 } })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000 }, report, { immediate: true })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', { every: 1000 }, report)
+  })
+
+  test('a job that works without a payload needs none', () => {
+    const tidy = jobs.define<undefined>('tidy', async () => {})
+    const perhaps = jobs.define<Report | undefined>('perhaps', async () => {})
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, tidy)
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, perhaps, { immediate: true })
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, perhaps, { payload: { day: 'monday' } })
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, jobs.define('any', async () => {}))
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, jobs.define<unknown>('unknown', async () => {}))
   })
 
   test('options', () => {

@@ -5,7 +5,9 @@ import type { BackoffFunction, BackoffOptions } from './options.ts'
 
 /** What a service's scope has beside the app's registrations. */
 export interface ServiceCradle {
+  /** Aborts when the service is told to stop. */
   readonly signal: AbortSignal
+  /** A child logger with `service`. */
   readonly log: FastifyBaseLogger
 }
 
@@ -31,27 +33,41 @@ export interface Service {
   stop? (context: ServiceContext): unknown
 }
 
+/** How often a service is restarted. */
 export interface RestartOptions {
-  /** Restarts in a row; a run of a minute or more starts the count again. Default 5. */
+  /**
+   * Restarts in a row; a run of a minute or more starts the count again.
+   * @default 5
+   */
   limit?: number
-  /** Default: exponential from 1000 ms to 60000 ms, jitter 0.2. */
+  /**
+   * Time before the next restart.
+   * @default { type: 'exponential', delay: 1000, max: 60000, jitter: 0.2 }
+   */
   backoff?: BackoffOptions | BackoffFunction
 }
 
+/** The options of a service. */
 export interface ServiceOptions {
   /**
    * What to do when `run` throws: 'ignore' logs it and readiness says so, 'restart' runs it again until the limit,
-   * 'close' closes the app, whose `close()` then rejects with that error. Default 'ignore'.
+   * 'close' closes the app, whose `close()` then rejects with that error.
+   * @default 'ignore'
    */
   onFailure?: 'ignore' | 'restart' | 'close'
-  /** For `onFailure: 'restart'`. */
+  /**
+   * For `onFailure: 'restart'`.
+   * @default { limit: 5, backoff: { type: 'exponential', delay: 1000, max: 60000, jitter: 0.2 } }
+   */
   restart?: RestartOptions
 }
 
 /** `completed`: its `run` returned by itself. */
 export type ServiceState = 'registered' | 'starting' | 'running' | 'restarting' | 'completed' | 'failed' | 'stopping' | 'stopped'
 
+/** How a service stands. */
 export interface ServiceStatus {
+  /** How it stands. */
   readonly state: ServiceState
   /** Restarts after failures so far. */
   readonly restarts: number

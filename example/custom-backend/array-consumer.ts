@@ -1,4 +1,4 @@
-import type { Consumer, Deliver } from '../../lib/index.ts'
+import type { Consumer, Deliver } from '../../lib/backends/index.ts'
 import type { ArrayQueue } from './array-queue.ts'
 import type { StoredJob } from './stored-job.ts'
 

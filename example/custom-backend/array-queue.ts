@@ -1,5 +1,5 @@
-import { encodePayload, QueueFullError, retryLater, WaitingProducers } from '../../lib/backends/index.ts'
-import type { Clock, Consumer, Deliver, EnqueueResult, JobEnvelope, Outcome, QueueSettings, QueueStats } from '../../lib/index.ts'
+import { encodePayload, QueueFullError, retryLater, WaitingProducers, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type Outcome, type QueueSettings, type QueueStats } from '../../lib/backends/index.ts'
+import type { Clock } from '../../lib/index.ts'
 import { ArrayConsumer } from './array-consumer.ts'
 import { DelayedJobs } from './delayed-jobs.ts'
 import { StoredJob } from './stored-job.ts'

@@ -1,5 +1,5 @@
-import { InvalidOptionsError } from '../../lib/backends/index.ts'
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, JobEnvelope, QueueStats } from '../../lib/index.ts'
+import { InvalidOptionsError, type BackendContext, type Capabilities, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type QueueStats } from '../../lib/backends/index.ts'
+import type { Backend } from '../../lib/index.ts'
 import { ArrayQueue } from './array-queue.ts'
 
 /** The smallest whole backend: jobs as JSON text, in an array a queue. They end with the process. */

@@ -1,5 +1,4 @@
-import { decodePayload } from '../../lib/backends/index.ts'
-import type { Delivery, JobEnvelope } from '../../lib/index.ts'
+import { decodePayload, type Delivery, type JobEnvelope } from '../../lib/backends/index.ts'
 
 /** A job as it is kept: the payload as text, so that every attempt gets a new copy. */
 export class StoredJob {

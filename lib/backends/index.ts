@@ -2,3 +2,5 @@
 export { decodePayload, encodePayload } from '../envelope.ts'
 export { BackendUnavailableError, InvalidOptionsError, QueueFullError, retryLater } from '../errors.ts'
 export { WaitingProducers } from './waiting-producers.ts'
+export type * from '../../types/backend.ts'
+export type * from '../../types/job.ts'

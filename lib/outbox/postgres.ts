@@ -4,17 +4,27 @@ import type { PostgresPool } from './postgres-connection.ts'
 import { PostgresStore } from './postgres-store.ts'
 import type { OutboxStore } from './store.ts'
 
+/** The options of `postgres()`. */
 export interface PostgresStoreOptions {
   /**
    * The app's own pg.Pool; the store never closes it. The relay holds one client of it while it works through a batch. The
    * pool's 'error' event, about clients that nobody uses, stays the app's to listen to: without a listener it ends the process.
    */
   pool: PostgresPool
-  /** Default 'public'. */
+  /**
+   * The schema that the table is in.
+   * @default 'public'
+   */
   schema?: string
-  /** Default 'outbox_events'. */
+  /**
+   * The table's name.
+   * @default 'outbox_events'
+   */
   table?: string
-  /** Creates the table where there is none, and the index on `seq` where an older table lacks it. Default true. */
+  /**
+   * Creates the table where there is none, and the index on `seq` where an older table lacks it.
+   * @default true
+   */
   createTable?: boolean
 }
 

@@ -4,12 +4,19 @@ import { identifier } from './identifier.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { OutboxStore } from './store.ts'
 
+/** The options of `sqlite()`, as a store of an outbox. */
 export interface SqliteStoreOptions {
   /** The database's file. The relay opens a connection of its own and closes it with the app. */
   path: string
-  /** Default 'outbox_events'. */
+  /**
+   * The table's name.
+   * @default 'outbox_events'
+   */
   table?: string
-  /** Creates the table and its indexes where they are missing. Default true. */
+  /**
+   * Creates the table and its indexes where they are missing.
+   * @default true
+   */
   createTable?: boolean
 }
 

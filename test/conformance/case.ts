@@ -1,6 +1,6 @@
 import type { Lab } from './lab.ts'
 import type { ConformanceTarget } from './target.ts'
-import type { Capabilities } from '../../lib/index.ts'
+import type { Capabilities } from '../../lib/backends/index.ts'
 
 /** What a backend has, and what its target offers to test it with. */
 export interface Subject {

@@ -1,4 +1,5 @@
-import type { Backend, JobEnvelope } from '../../lib/index.ts'
+import type { JobEnvelope } from '../../lib/backends/index.ts'
+import type { Backend } from '../../lib/index.ts'
 
 /** Stores a job as another version of the app would have: past the definitions of this one. */
 export async function enqueueFromElsewhere (backend: Backend, job: Pick<JobEnvelope, 'id' | 'name' | 'payload'>): Promise<void> {

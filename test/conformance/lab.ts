@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
-import backgroundJobs, { type Backend, type BackgroundJobsOptions, type Capabilities, type QueueOptions } from '../../lib/index.ts'
+import type { Capabilities } from '../../lib/backends/index.ts'
+import backgroundJobs, { type Backend, type BackgroundJobsOptions, type QueueOptions } from '../../lib/index.ts'
 import { HeldJobs } from './held-jobs.ts'
 import type { Fleet } from './process/fleet.ts'
 import type { JobsProcess } from './process/jobs-process.ts'

@@ -1,4 +1,4 @@
-import type { Deliver, Delivery, EnqueueResult, JobEnvelope, Outcome } from '../../lib/index.ts'
+import type { Deliver, Delivery, EnqueueResult, JobEnvelope, Outcome } from '../../lib/backends/index.ts'
 import type { Change } from '../helpers/durable-memory.ts'
 import { consuming, settling, storing, withoutOption, withSettings } from '../helpers/mutations.ts'
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { FastifyInstance } from 'fastify'
-import type { Backend, EnqueueResult, FullMode, JobEnvelope } from '../../lib/index.ts'
+import type { EnqueueResult, JobEnvelope } from '../../lib/backends/index.ts'
+import type { Backend, FullMode } from '../../lib/index.ts'
 import { numbers, QUEUE_FULL, refused, settled } from './assertions.ts'
 import type { Case, Subject } from './case.ts'
 import type { Lab } from './lab.ts'

@@ -36,3 +36,16 @@ t.test("the guide's registration with credentials lets the right ones in", { ski
     await app.close()`)
   if (printed !== undefined) t.equal(printed, '401\n200\n')
 })
+
+t.test("the guide's payload schema gives the handler what it makes of the payload", { skip }, async (t) => {
+  const [, program] = /^```ts\n(import { z } from 'zod'.*?)^```$/ms.exec(guide)!
+  const printed = await outputOf(t, `import Fastify from 'fastify'
+    import backgroundJobs from 'fastify-background-jobs'
+    const app = Fastify()
+    await app.register(backgroundJobs)
+    ${program}
+    await app.ready()
+    await app.jobs.idle()
+    await app.close()`)
+  if (printed !== undefined) t.equal(printed, 'ada@example.com 2026 1\n')
+})

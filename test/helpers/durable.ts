@@ -1,4 +1,5 @@
-import { memory, type Backend, type Capabilities, type Delivery, type JobEnvelope, type Outcome } from '../../lib/index.ts'
+import type { Capabilities, Delivery, JobEnvelope, Outcome } from '../../lib/backends/index.ts'
+import { memory, type Backend } from '../../lib/index.ts'
 
 export interface Leased {
   readonly backend: Backend

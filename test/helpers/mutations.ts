@@ -1,4 +1,4 @@
-import type { Consumer, Deliver, Delivery, EnvelopeOptions, JobEnvelope, Outcome, QueueSettings } from '../../lib/index.ts'
+import type { Consumer, Deliver, Delivery, EnvelopeOptions, JobEnvelope, Outcome, QueueSettings } from '../../lib/backends/index.ts'
 import type { Change } from './durable-memory.ts'
 
 /** Other envelopes are stored than were given. */

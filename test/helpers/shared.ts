@@ -1,4 +1,5 @@
-import { memory, type Backend, type Clock, type Consumer, type Deliver, type Delivery, type Outcome } from '../../lib/index.ts'
+import type { Consumer, Deliver, Delivery, Outcome } from '../../lib/backends/index.ts'
+import { memory, type Backend, type Clock } from '../../lib/index.ts'
 
 /** An app's way to the store, which its death cuts. */
 export interface SharedBackend {

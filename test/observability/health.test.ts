@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { memory, type Backend, type BackgroundJobsOptions, type QueueStats } from '../../lib/index.ts'
+import type { QueueStats } from '../../lib/backends/index.ts'
+import { memory, type Backend, type BackgroundJobsOptions } from '../../lib/index.ts'
 import { readiness } from '../../lib/observability/health.ts'
 import type { Runtime } from '../../lib/runtime.ts'
 import { buildApp, deferred, now, turns } from '../helpers/app.ts'

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { memory, type Backend, type Capabilities } from '../../lib/index.ts'
+import type { Capabilities } from '../../lib/backends/index.ts'
+import { memory, type Backend } from '../../lib/index.ts'
 import { buildApp, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 

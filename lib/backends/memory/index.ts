@@ -9,10 +9,12 @@ import { RecordIndex } from './record-index.ts'
 
 const checkOptions = optionsCheck(object({ serialize: { type: 'boolean' } }))
 
+/** The options of `memory()`. */
 export interface MemoryOptions {
   /**
    * Sends every payload through JSON, as a durable backend would: what would not survive there shows here, and a handler
-   * never shares an object with the code that enqueued it. Default false.
+   * never shares an object with the code that enqueued it.
+   * @default false
    */
   serialize?: boolean
 }

@@ -4,33 +4,47 @@ import { object, optionsCheck } from '../../validation.ts'
 import { isCluster } from './client-kind.ts'
 import { checkConnection, checkUrl } from './server-options.ts'
 
+/** The options of `redis()`. */
 export interface RedisOptions {
   /**
    * `redis://user:password@host:port/database`, or `rediss://` for TLS; special characters of the user and the password are
-   * percent-encoded. Give this or `connection`. Default `redis://127.0.0.1:6379`.
+   * percent-encoded. Give this or `connection`.
+   * @default 'redis://127.0.0.1:6379'
    */
   url?: string
   /**
    * Options of ioredis, or a `Redis` or `Cluster` of yours: its settings are used for connections of this backend's own, and
    * it is never closed. How connections retry, queue and time out, and what replies are, is decided here. `keyPrefix` is refused: use `prefix`.
+   * @default undefined
    */
   connection?: IORedisOptions | Redis | Cluster
-  /** What every key begins with, as BullMQ has it. Default `bull`; on a cluster `{bull}`: braces are added where there are none. */
+  /**
+   * What every key begins with, as BullMQ has it. On a cluster it is `{bull}`: braces are added where there are none.
+   * @default 'bull'
+   */
   prefix?: string
   /**
    * Milliseconds after which a job counts as lost by its process and is handed to another one, unless its process is heard
-   * of: it is, every quarter of this time. A lost process is noticed after up to twice the lease. Default 30 000.
+   * of: it is, every quarter of this time. A lost process is noticed after up to twice the lease.
+   * @default 30000
    */
   lease?: number
-  /** Milliseconds that the start of the app tries to reach Redis. Default 8000: within the 10 seconds that Fastify gives a plugin. */
+  /**
+   * Milliseconds that the start of the app tries to reach Redis: within the 10 seconds that Fastify gives a plugin.
+   * @default 8000
+   */
   connectTimeout?: number
   /**
    * Milliseconds after which a command without an answer, or a connection that is away, fails the call with
    * FST_JOBS_BACKEND_UNAVAILABLE. Such an enqueue may have been stored all the same: give it an `id` and try it again with
-   * the same one. Default 5000.
+   * the same one.
+   * @default 5000
    */
   commandTimeout?: number
-  /** Milliseconds that a finished job is remembered, `history` of its queue permitting. Default 604 800 000: 7 days. */
+  /**
+   * Milliseconds that a finished job is remembered, `history` of its queue permitting: 7 days.
+   * @default 604800000
+   */
   retention?: number
 }
 

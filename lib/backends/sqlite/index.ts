@@ -22,21 +22,35 @@ const checkOptions = optionsCheck(object({
   retention: { type: 'integer', minimum: 0 }
 }, ['path']))
 
+/** The options of `sqlite()`. */
 export interface SqliteOptions {
   /** The database's file; its folder must be there. Tables of ours begin with `fastify_jobs`: the file may have others. */
   path: string
   /**
    * 'FULL': a job whose enqueue has resolved survives the loss of power. 'NORMAL' is several times faster; it survives the
-   * process, though not always the machine. Default 'FULL'.
+   * process, though not always the machine.
+   * @default 'FULL'
    */
   synchronous?: 'FULL' | 'NORMAL'
-  /** Milliseconds until what another process enqueued is noticed, at the most. What this process enqueues is noticed at once. Default 500. */
+  /**
+   * Milliseconds until what another process enqueued is noticed, at the most. What this process enqueues is noticed at once.
+   * @default 500
+   */
   pollInterval?: number
-  /** Milliseconds after which the jobs of a process that has died are anybody's. Living ones renew their lease. Default 30000. */
+  /**
+   * Milliseconds after which the jobs of a process that has died are anybody's. Living ones renew their lease.
+   * @default 30000
+   */
   lease?: number
-  /** Milliseconds that an enqueue waits for a file that another process has locked, before it fails with FST_JOBS_BACKEND_UNAVAILABLE. Default 5000. */
+  /**
+   * Milliseconds that an enqueue waits for a file that another process has locked, before it fails with FST_JOBS_BACKEND_UNAVAILABLE.
+   * @default 5000
+   */
   busyTimeout?: number
-  /** Milliseconds for which finished jobs are remembered, within the queue's `history`. Default 7 days. */
+  /**
+   * Milliseconds for which finished jobs are remembered, within the queue's `history`: 7 days.
+   * @default 604800000
+   */
   retention?: number
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Ticks } from '../../../lib/backends/memory/ticks.ts'
-import type { EnvelopeOptions, JobEnvelope } from '../../../lib/index.ts'
+import type { EnvelopeOptions, JobEnvelope } from '../../../lib/backends/index.ts'
 import { ManualClock } from '../../helpers/clock.ts'
 
 const MINUTE = 60_000

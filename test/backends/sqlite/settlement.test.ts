@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { sqlite } from '../../../lib/backends/sqlite/index.ts'
-import type { Backend, BackendContext, Consumer, Delivery, Outcome } from '../../../lib/index.ts'
+import type { BackendContext, Consumer, Delivery, Outcome } from '../../../lib/backends/index.ts'
+import type { Backend } from '../../../lib/index.ts'
 import type { EnvelopeOptions } from '../../../types/job.ts'
 import { turns } from '../../helpers/app.ts'
 import { ManualClock } from '../../helpers/clock.ts'

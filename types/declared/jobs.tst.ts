@@ -1,0 +1,140 @@
+import { describe, expect, test } from 'tstyche'
+import { z } from 'zod'
+import type { EnqueuedJob, JobDefinition, JobName, Jobs, JobToEnqueue, RequestJobs } from '../../lib/index.ts'
+import type { OutboxOptions } from '../../lib/outbox/index.ts'
+
+interface Mail { to: string, subject: string }
+
+declare module '../../lib/index.ts' {
+  interface JobTypes {
+    mail: { to: string, subject: string }
+    count: number
+    tidy: undefined
+    anything: unknown
+  }
+}
+
+declare const jobs: Jobs
+declare const request: RequestJobs
+declare const text: string
+const mail = { to: 'ada@example.org', subject: 'Hi' }
+
+describe('names', () => {
+  test('those that are declared', () => {
+    expect<JobName>().type.toBe<'mail' | 'count' | 'tidy' | 'anything'>()
+  })
+})
+
+describe('enqueue', () => {
+  test('a name that is not declared does not compile', () => {
+    expect(jobs.enqueue).type.toBeCallableWith('mail', mail)
+    expect(jobs.enqueue).type.toBeCallableWith('mail', mail, { delay: 5 })
+    expect(jobs.enqueue).type.toBeCallableWith('anything', [])
+    expect(jobs.enqueue).type.toBeCallableWith('tidy', undefined)
+    expect(jobs.enqueue).type.not.toBeCallableWith('mial', mail)
+    expect(jobs.enqueue).type.not.toBeCallableWith(text, mail)
+    expect(jobs.enqueue).type.toBeCallableWith(text as JobName, mail)
+    expect(request.enqueue).type.not.toBeCallableWith('mial', mail)
+    expect(request.enqueueMany).type.not.toBeCallableWith([{ job: 'mial', payload: mail }])
+  })
+
+  test('nor does another payload', () => {
+    expect(jobs.enqueue).type.not.toBeCallableWith('mail', { to: 1, subject: 'Hi' })
+    expect(jobs.enqueue).type.not.toBeCallableWith('mail', {})
+    expect(jobs.enqueue).type.not.toBeCallableWith('count', 'one')
+  })
+
+  test('a definition and an inline function need no declared name', () => {
+    const other = jobs.define<{ id: number }>('other', async () => {})
+    expect(jobs.enqueue).type.toBeCallableWith(other, { id: 1 })
+    expect(jobs.enqueue).type.not.toBeCallableWith(other, { id: 'one' })
+    expect(jobs.enqueue).type.toBeCallableWith(async () => {}, { name: 'whatever' })
+  })
+})
+
+describe('define', () => {
+  test('by a declared name', () => {
+    const definition = jobs.define('mail', async (payload) => {
+      expect(payload).type.toBe<Mail>()
+    })
+    expect(definition).type.toBe<JobDefinition<Mail>>()
+    jobs.define('mail', { attempts: 5 }, async function (payload, { progress }) {
+      expect(payload).type.toBe<Mail>()
+      progress(1)
+    })
+  })
+
+  test('by another one', () => {
+    jobs.define('undeclared', async (payload) => { expect(payload).type.toBe<any>() })
+  })
+})
+
+describe('enqueueMany', () => {
+  const other = jobs.define('other', { schema: z.object({ at: z.coerce.date(), copies: z.number().default(1) }) }, async () => {})
+
+  test('each job has the payload of its name or definition', () => {
+    expect(jobs.enqueueMany([{ job: 'mail', payload: mail }, { job: 'count', payload: 1, delay: 5 }, { job: other, payload: { at: '2026-11-21' } }])).type.toBe<Promise<EnqueuedJob[]>>()
+    expect(jobs.enqueueMany).type.toBeCallableWith([])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: 1 }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'count', payload: 1 }, { job: 'mail', payload: { to: 'ada' } }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: mail }, { job: other, payload: { copies: 'two' } }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail' }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: mail, dealy: 1 }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: { ...mail, extra: 1 } }])
+  })
+
+  test('a name that is not declared does not compile', () => {
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mial', payload: mail }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: mail }, { job: text, payload: mail }])
+  })
+
+  test('arrays that were made elsewhere', () => {
+    const people = ['ada', 'grace']
+    jobs.enqueueMany(people.map((to) => ({ job: 'mail', payload: { to, subject: 'Hi' } })))
+    jobs.enqueueMany(people.map((to) => ({ job: other, payload: { at: to } })))
+    // @ts-expect-error is not assignable
+    jobs.enqueueMany(people.map((to) => ({ job: 'mail', payload: { to } })))
+    // @ts-expect-error is not assignable
+    jobs.enqueueMany(people.map((to) => ({ job: 'mial', payload: { to, subject: 'Hi' } })))
+    // @ts-expect-error is not assignable
+    jobs.enqueueMany(people.map((to) => ({ job: other, payload: { copies: to } })))
+    const list: JobToEnqueue[] = [{ job: 'mail', payload: mail }]
+    list.push({ job: other, payload: { at: 1 } })
+    expect(jobs.enqueueMany).type.toBeCallableWith(list)
+    const mails: JobToEnqueue<Mail>[] = [{ job: 'mail', payload: mail }]
+    expect(jobs.enqueueMany).type.toBeCallableWith(mails)
+  })
+})
+
+describe('schedule', () => {
+  const every = { every: 1000 }
+
+  test('a name that is not declared does not compile', () => {
+    expect(jobs.schedule).type.toBeCallableWith('a', every, 'mail', { payload: mail })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mial', { payload: mail })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, text, { payload: mail })
+  })
+
+  test('nor does another payload, or none where one is needed', () => {
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail', { payload: { to: 1 } })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail')
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail', {})
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail', { immediate: true })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail', { payload: undefined })
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'count')
+  })
+
+  test('a job that works without a payload needs none', () => {
+    expect(jobs.schedule).type.toBeCallableWith('a', every, 'tidy')
+    expect(jobs.schedule).type.toBeCallableWith('a', every, 'tidy', { immediate: true })
+    expect(jobs.schedule).type.toBeCallableWith('a', every, 'anything')
+    expect(jobs.schedule).type.toBeCallableWith('a', every, 'anything', { payload: 1 })
+    expect(jobs.schedule).type.toBeCallableWith('a', every, async () => {})
+  })
+})
+
+describe('an outbox', () => {
+  test('enqueues a declared job', () => {
+    expect<OutboxOptions['job']>().type.toBe<JobName | JobDefinition<any> | undefined>()
+  })
+})
