@@ -20,6 +20,8 @@ const storable = '^[^\\u0000\\ud800-\\udfff]*$'
 /** Characters. */
 export const MAX_CORRELATION_ID = 512
 const MAX_CAPACITY = 10_000_000
+/** Seconds. Close together where most attempts end: 10 to 50 and 100 to 500 ms are told apart. */
+const DEFAULT_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 /** Milliseconds: a longer interval is a mistake, and leads past the last Date. */
 const CENTURY = 36_525 * 86_400_000
 
@@ -60,7 +62,8 @@ const checkPluginOptions = optionsCheck(object({
     path: orFalse(path),
     prefix: { type: 'string', pattern: '^[a-zA-Z_:][a-zA-Z0-9_:]*$' },
     registry: withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric']),
-    defaultMetrics: { type: 'boolean' }
+    defaultMetrics: { type: 'boolean' },
+    buckets: { type: 'array', minItems: 1, maxItems: 50, items: { type: 'number', exclusiveMinimum: 0 } }
   })),
   health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: object({ capacity: { enum: ['memory', true, false] }, backend: { type: 'boolean' } }) })),
   routes: orFalse(object({ prefix: path })),
@@ -181,7 +184,8 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       path: metrics.path ?? '/metrics',
       prefix: metrics.prefix ?? 'jobs_',
       registry: metrics.registry,
-      defaultMetrics: metrics.defaultMetrics ?? false
+      defaultMetrics: metrics.defaultMetrics ?? false,
+      buckets: resolveBuckets(metrics.buckets)
     },
     health: health !== false && {
       path: withoutTrailingSlash(health.path ?? '/health'),
@@ -212,6 +216,14 @@ function worksOn (work: BackgroundJobsOptions['work'] = true, queues: readonly Q
 function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs'] = {}): Required<UnknownJobsOptions> {
   const { retryAfter = 30_000, giveUpAfter = 24 * 60 * 60 * 1000 } = unknownJobs === 'deadLetter' ? { giveUpAfter: 0 } : unknownJobs
   return { retryAfter, giveUpAfter }
+}
+
+function resolveBuckets (buckets: readonly number[] = DEFAULT_BUCKETS): readonly number[] {
+  const wrong = buckets.findIndex((bound, index) => index > 0 && bound <= buckets[index - 1]!)
+  if (wrong !== -1) {
+    throw new InvalidOptionsError(`fastify-background-jobs options: option 'metrics.buckets' must rise, but ${buckets[wrong - 1]} is followed by ${buckets[wrong]}; sort the bounds and leave out what is there twice`)
+  }
+  return Object.freeze([...buckets])
 }
 
 function withoutTrailingSlash (path: string): string {

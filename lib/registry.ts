@@ -26,7 +26,7 @@ export class Definition implements JobDefinition {
   readonly stamp: Pick<EnvelopeOptions, 'version' | 'attempts'> | undefined
   readonly upgrade: DefineOptions['upgrade']
   readonly instance: FastifyInstance
-  readonly counters = new JobCounters()
+  readonly counters: JobCounters
   readonly #validate: ValidateFunction | undefined
   readonly #compiler: PayloadCompiler
 
@@ -47,6 +47,7 @@ export class Definition implements JobDefinition {
     this.stamp = lane.backend.capabilities.durable ? stampOf(options, handler) : undefined
     this.upgrade = options.upgrade
     this.instance = instance
+    this.counters = new JobCounters(lane.buckets)
     this.#compiler = compiler
     this.#validate = options.schema === undefined ? undefined : compile(compiler, name, options.schema as object)
   }
