@@ -1,9 +1,11 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import type { FastifyInstance } from 'fastify'
 import { redis } from '../../../lib/backends/redis/index.ts'
 import type { BackgroundJobsOptions } from '../../../lib/index.ts'
 import { buildApp, deferred } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
+import { parseExposition } from '../../helpers/prometheus.ts'
 import { redisSpace, type RedisSpace } from '../../helpers/redis.ts'
 
 function test (sentence: string, body: (t: Test, space: RedisSpace) => Promise<void>): void {
@@ -46,21 +48,29 @@ test('what a paused worker was woken for, another idle one takes at once', async
   t.same([workers[0]!.ran, workers[1]!.ran], [[], []])
 })
 
+async function stalledTotal (app: FastifyInstance): Promise<number> {
+  return parseExposition(await app.jobs.metrics!.registry.metrics()).value('jobs_stalled_total', { job_name: 'work' })!
+}
+
 test('a job that is fetched while its worker stops or pauses goes back, in front, without having lost an attempt', async (t, space) => {
   const { app, ran } = await appOn(t, space)
   app.jobs.pause()
-  await app.jobs.enqueueMany(Array.from({ length: 400 }, (_, n) => ({ job: 'work', payload: n })))
+  const jobs = await app.jobs.enqueueMany(Array.from({ length: 400 }, (_, n) => ({ job: 'work', payload: n })))
+  // As if each had lost its process.
+  for (const { id } of jobs) await space.client.hset(`${space.prefix}:default:${id}`, 'ats', 1, 'lost', 1)
   for (let round = 0; round < 40; round++) {
     const count = ran.length
     app.jobs.resume()
     await until(() => ran.length > count || ran.length === 400)
     app.jobs.pause()
   }
+  const stalled = await stalledTotal(app)
   await app.close()
   t.equal(await space.client.llen(`${space.prefix}:default:active`), 0)
   const { app: next, ran: rest } = await appOn(t, space)
   await until(() => ran.length + rest.length === 400)
   t.equal(new Set([...ran, ...rest]).size, 400)
+  t.equal(stalled + await stalledTotal(next), 400, 'each loss is counted once')
   t.same((await next.jobs.status()).queues.default!.deadLetters, 0)
 })
 
