@@ -27,7 +27,7 @@ t.test("the guide's alerts ask for metrics and labels that there are", async (t)
   await app.ready()
   const metrics = new Map(app.jobs.metrics!.registry.getMetricsAsArray().map((metric) => [metric.name, (metric as unknown as { labelNames: string[] }).labelNames]))
   const [, alerts] = /^```yaml\n(groups:.*?)^```$/ms.exec(guide)!
-  for (const [, aggregated, labels, name] of alerts!.matchAll(/(?:(max|sum) by \(([\w, ]+)\) \((?:increase\()?)?(jobs_\w+)/g)) {
+  for (const [, aggregated, labels, name] of alerts!.matchAll(/(?:(max|min|sum) by \(([\w, ]+)\) \((?:increase\()?)?(jobs_\w+)/g)) {
     t.ok(metrics.has(name!), `there is ${name}`)
     t.ok(aggregated !== undefined, `${name}: instances share a queue`)
     for (const label of labels!.split(', ')) t.ok(metrics.get(name!)!.includes(label), `${name} has the label ${label}`)

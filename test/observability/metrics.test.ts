@@ -4,9 +4,10 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Counter, Registry } from 'prom-client'
 import backgroundJobs, { memory, NonRetryableError, type BackgroundJobsOptions, type QueueStats } from '../../lib/index.ts'
+import { VERSION } from '../../lib/version.ts'
 import { buildApp, deferred, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
-import { VERSION } from '../../lib/version.ts'
+import { leased } from '../helpers/durable.ts'
 import { checkHistograms, parseExposition, type Exposition } from '../helpers/prometheus.ts'
 
 const COUNTERS = ['queued', 'started', 'succeeded', 'failed', 'retried', 'dead_lettered', 'dropped', 'rejected', 'discarded', 'stalled']
@@ -118,6 +119,13 @@ t.test('every kind of ending is counted where it belongs', async (t) => {
   t.equal(value('jobs_dead_letters', { queue: 'small' }), 0)
   t.equal(value('jobs_concurrency', { queue: 'default' }), 4)
   t.equal(value('jobs_concurrency', { queue: 'small' }), 1)
+})
+
+t.test('a queue that others work on has a concurrency of 0 here', async (t) => {
+  const app = await buildApp(t, { queues: { mails: { backend: leased().backend } }, work: ['default'] })
+  const { value } = await scrape(app)
+  t.equal(value('jobs_concurrency', { queue: 'default' }), 10)
+  t.equal(value('jobs_concurrency', { queue: 'mails' }), 0)
 })
 
 t.test('the version of the package and that of Node.js', async (t) => {
