@@ -23,6 +23,8 @@ export const MAX_CORRELATION_ID = 512
 // A type of arktype is a function.
 const schema = { if: { kind: 'function' }, else: { type: 'object' } }
 const MAX_CAPACITY = 10_000_000
+/** Seconds. Close together where most attempts end: 10 to 50 and 100 to 500 ms are told apart. */
+const DEFAULT_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 /** Milliseconds: a longer interval is a mistake, and leads past the last Date. */
 const CENTURY = 36_525 * 86_400_000
 
@@ -70,7 +72,8 @@ const checkPluginOptions = optionsCheck(object({
     path: orFalse(path, 'a path'),
     prefix: { type: 'string', pattern: '^[a-zA-Z_:][a-zA-Z0-9_:]*$' },
     registry: orNull(withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric'])),
-    defaultMetrics: { type: 'boolean' }
+    defaultMetrics: { type: 'boolean' },
+    buckets: orNull({ type: 'array', minItems: 1, maxItems: 50, items: { type: 'number', exclusiveMinimum: 0 } })
   })),
   health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: orNull(object({ capacity: { enum: ['memory', true, false] }, backend: { type: 'boolean' } })) })),
   routes: orFalse(object({ prefix: path, hide: { type: 'boolean' } })),
@@ -142,7 +145,7 @@ export interface ResolvedOptions {
   readonly retry: RetryPolicy
   readonly unknownJobs: Required<UnknownJobsOptions>
   readonly shutdown: Required<ShutdownOptions>
-  readonly metrics: Required<Omit<MetricsOptions, 'path' | 'registry'>> & { readonly path: string | false, readonly registry: Registry | undefined } | false
+  readonly metrics: Required<Omit<MetricsOptions, 'path' | 'registry' | 'buckets'>> & { readonly path: string | false, readonly registry: Registry | undefined, readonly buckets: readonly number[] } | false
   readonly health: Required<Omit<HealthOptions, 'ready'>> & { readonly ready: Required<ReadyOptions> } | false
   readonly routes: Required<Omit<RouteOptions, 'hide'>> | false
   /** Keeps every route of the plugin out of documentation. */
@@ -193,7 +196,8 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       path: metrics.path === null ? false : metrics.path ?? '/metrics',
       prefix: metrics.prefix ?? 'jobs_',
       registry: metrics.registry ?? undefined,
-      defaultMetrics: metrics.defaultMetrics ?? false
+      defaultMetrics: metrics.defaultMetrics ?? false,
+      buckets: resolveBuckets(metrics.buckets ?? undefined)
     },
     health: health !== false && {
       path: withoutTrailingSlash(health.path ?? '/health'),
@@ -232,6 +236,14 @@ function noneIfNull<Options extends object> (given: Options | false | null | und
 function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs']): Required<UnknownJobsOptions> {
   const { retryAfter = 30_000, giveUpAfter = 24 * 60 * 60 * 1000 } = unknownJobs === 'deadLetter' ? { giveUpAfter: 0 } : unknownJobs ?? {}
   return { retryAfter, giveUpAfter }
+}
+
+function resolveBuckets (buckets: readonly number[] = DEFAULT_BUCKETS): readonly number[] {
+  const wrong = buckets.findIndex((bound, index) => index > 0 && bound <= buckets[index - 1]!)
+  if (wrong !== -1) {
+    throw new InvalidOptionsError(`fastify-background-jobs options: option 'metrics.buckets' must rise, but ${buckets[wrong - 1]} is followed by ${buckets[wrong]}; sort the bounds and leave out what is there twice`)
+  }
+  return Object.freeze([...buckets])
 }
 
 function withoutTrailingSlash (path: string): string {

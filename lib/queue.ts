@@ -10,15 +10,18 @@ export class Queue {
   readonly backend: Backend
   /** Whether this process works on it. */
   readonly works: boolean
+  /** Bounds of the buckets in which the times of its jobs are counted, in seconds. */
+  readonly buckets: readonly number[]
   worker!: Worker
   /** What every inline function of this queue counts as. */
   delegates!: Definition
 
-  constructor (settings: QueueSettings, backend: Backend, works: boolean) {
+  constructor (settings: QueueSettings, backend: Backend, works: boolean, buckets: readonly number[]) {
     this.name = settings.name
     this.settings = settings
     this.backend = backend
     this.works = works
+    this.buckets = buckets
   }
 
   /** Attempts that run at once in this process. */

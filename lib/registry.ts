@@ -27,7 +27,7 @@ export class Definition implements JobDefinition {
   readonly stamp: Pick<EnvelopeOptions, 'version' | 'attempts'> | undefined
   readonly upgrade: DefineOptions['upgrade']
   readonly instance: FastifyInstance
-  readonly counters = new JobCounters()
+  readonly counters: JobCounters
   /** The handler gets what `checkPayload` returns, on every backend. */
   readonly transformsPayload: boolean
   readonly #schema: PayloadSchema | undefined
@@ -49,6 +49,7 @@ export class Definition implements JobDefinition {
     this.stamp = lane.backend.capabilities.durable ? stampOf(options, handler) : undefined
     this.upgrade = options.upgrade
     this.instance = instance
+    this.counters = new JobCounters(lane.buckets)
     this.#schema = options.schema === undefined ? undefined : createPayloadSchema(name, options.schema as object, instance, compiler)
     this.transformsPayload = this.#schema?.transforms ?? false
   }

@@ -47,7 +47,9 @@ export class Runtime {
   constructor (instance: FastifyInstance, options: ResolvedOptions) {
     const clock = this.clock = this.context.clock(options.clock)
     this.log = instance.log
-    this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!, options.works.has(settings.name)))
+    // Nobody sees what is counted without metrics.
+    const buckets = options.metrics === false ? [] : options.metrics.buckets
+    this.queues = options.queues.map((settings) => new Queue(settings, options.backends.get(settings.name)!, options.works.has(settings.name), buckets))
     this.#backends = new Set(options.backends.values())
     this.#byName = new Map(this.queues.map((queue) => [queue.name, queue]))
     this.hooks = new Hooks(instance, this.context)

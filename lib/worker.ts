@@ -158,6 +158,8 @@ export class Worker implements AttemptHost {
 
   #attempt (delivery: Delivery, settle: Settle): void {
     const definition = this.#registry.definitionOf(delivery.envelope, this.#queue)
+    // As with every count, what this app cannot name stands beside the inline functions.
+    if (delivery.stalled === true) (definition ?? this.#queue.delegates).counters.stalled++
     const refusal = refusalOf(delivery, definition)
     const now = this.#lastPickUp = this.#handingOnAt ?? this.clock.monotonic()
     if (refusal !== undefined) {

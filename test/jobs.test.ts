@@ -228,8 +228,8 @@ t.test('every job of an enqueueMany that was refused counts as rejected, whateve
   await app.ready()
   await t.rejects(app.jobs.enqueueMany([{ job: 'a', payload: 1 }, { job: 'a', payload: 2 }, { job: 'b', payload: 3 }]), { code: 'FST_JOBS_QUEUE_FULL' })
   const metrics = parseExposition((await app.inject('/metrics')).body)
-  t.equal(metrics.value('jobs_rejected_total', { job: 'a' }), 2)
-  t.equal(metrics.value('jobs_rejected_total', { job: 'b' }), 1)
+  t.equal(metrics.value('jobs_rejected_total', { job_name: 'a' }), 2)
+  t.equal(metrics.value('jobs_rejected_total', { job_name: 'b' }), 1)
 })
 
 t.test('enqueueMany stops between two queues when the app begins to stop, and says so', async (t) => {

@@ -50,7 +50,7 @@ t.test("mode 'drain' finishes what runs, and counts and names what never began",
   await closing
   t.same(seen, ['first'])
   t.match(await app.jobs.status(), { isRunning: false, isStopping: false, isStopped: true })
-  const labels = { queue: 'default', job: 'slow' }
+  const labels = { queue: 'default', job_name: 'slow' }
   t.equal(metrics().value('jobs_succeeded_total', labels), 1)
   t.equal(metrics().value('jobs_discarded_total', labels), 2)
   t.match(lines.find(({ msg }) => msg.includes('discarded')), { queue: 'default', jobs: { slow: 2 } })
@@ -70,7 +70,7 @@ t.test("mode 'drainQueued' also runs what waits, and takes nothing new", async (
   gate.resolve()
   await closing
   t.same(seen, ['first', 'second', 'third'])
-  t.equal(metrics().value('jobs_discarded_total', { job: 'slow' }), 0)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'slow' }), 0)
   t.same(lines, [])
 })
 
@@ -95,7 +95,7 @@ for (const [mode, wrapped] of [['drain', false], ['drainQueued', false], ['drain
     await closing
     t.equal(runs, 1)
     t.match(backend.find!(id), { attempt: 0, error: undefined })
-    const labels = { job: 'parent' }
+    const labels = { job_name: 'parent' }
     t.same(['failed', 'dead_lettered', 'succeeded', 'discarded'].map((name) => metrics().value(`jobs_${name}_total`, labels)), [0, 0, 0, 1])
     t.match(lines.map(({ msg }) => msg), [/discarded/])
   })
@@ -123,8 +123,8 @@ t.test("mode 'drainQueued' gives up at the end of the budget, and says what was 
   t.equal(await now(closing), 'pending')
   await clock.advance(1)
   await closing
-  t.equal(metrics().value('jobs_started_total', { job: 'endless' }), 1)
-  t.equal(metrics().value('jobs_discarded_total', { job: 'endless' }), 2)
+  t.equal(metrics().value('jobs_started_total', { job_name: 'endless' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'endless' }), 2)
 })
 
 t.test("mode 'drainQueued' does not wait for jobs that no worker will ever run, when the app failed to start", async (t) => {
@@ -150,7 +150,7 @@ t.test("mode 'stop' aborts every signal at once, before the drain", async (t) =>
   await turns()
   await app.close()
   t.match(reasons, [{ code: 'FST_JOBS_STOPPING', statusCode: 503, message: new RegExp(id) }])
-  t.equal(metrics().value('jobs_failed_total', { job: 'endless' }), 0)
+  t.equal(metrics().value('jobs_failed_total', { job_name: 'endless' }), 0)
 })
 
 t.test('past the budget signals abort; an attempt that is cut off is released and not a failure', async (t) => {
@@ -166,7 +166,7 @@ t.test('past the budget signals abort; an attempt that is cut off is released an
   t.equal(await now(closing), 'pending')
   await clock.advance(1)
   await closing
-  const labels = { job: 'endless' }
+  const labels = { job_name: 'endless' }
   for (const name of ['failed', 'retried', 'dead_lettered', 'succeeded']) t.equal(metrics().value(`jobs_${name}_total`, labels), 0, name)
   t.equal(metrics().value('jobs_discarded_total', labels), 1)
   t.match(backend.find!(id), { state: 'waiting', attempt: 0 }, 'its attempt is not consumed')
@@ -187,7 +187,7 @@ t.test('a handler that ignores the signal is named in the log, and close goes on
   await clock.advance(1000)
   t.not(await now(closing), 'pending')
   t.match(lines.find(({ msg }) => msg.includes('ignored')), { jobId: id, jobName: 'deaf', interruption: 'stopping' })
-  t.equal(metrics().value('jobs_failed_total', { job: 'deaf' }), 0)
+  t.equal(metrics().value('jobs_failed_total', { job_name: 'deaf' }), 0)
   t.equal(clock.pending, 0)
 })
 
@@ -215,8 +215,8 @@ t.test('a handler that finishes its work after the signal to stop has succeeded'
   const { id } = await app.jobs.enqueue('polite', 1)
   await turns()
   await app.close()
-  t.equal(metrics().value('jobs_succeeded_total', { job: 'polite' }), 1)
-  t.equal(metrics().value('jobs_discarded_total', { job: 'polite' }), 0)
+  t.equal(metrics().value('jobs_succeeded_total', { job_name: 'polite' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'polite' }), 0)
   t.match(backend.find!(id), { state: 'succeeded' })
 })
 
@@ -255,8 +255,8 @@ t.test('an enqueue while stopping and after is refused, from a handler too, and 
   await t.rejects(app.jobs.enqueue(async () => {}, { name: 'inline' }), { code: 'FST_JOBS_STOPPING' })
   gate.resolve()
   await closing
-  t.equal(metrics().value('jobs_rejected_total', { job: 'slow' }), 3)
-  t.equal(metrics().value('jobs_rejected_total', { job: 'delegate' }), 1)
+  t.equal(metrics().value('jobs_rejected_total', { job_name: 'slow' }), 3)
+  t.equal(metrics().value('jobs_rejected_total', { job_name: 'delegate' }), 1)
   await t.rejects(app.jobs.enqueue('slow', 2), refused)
 })
 
@@ -379,8 +379,8 @@ t.test('delayed jobs and inline functions that never began are discarded under n
   await app.jobs.enqueue('report', 1, { delay: 60_000 })
   await app.jobs.enqueue(async () => {}, { name: 'inline', delay: 60_000 })
   await app.close()
-  t.equal(metrics().value('jobs_discarded_total', { job: 'report' }), 1)
-  t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'report' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'delegate' }), 1)
   t.match(lines, [{ level: 40, queue: 'default', jobs: { report: 1, inline: 1 } }])
   t.equal(clock.pending, 0)
 })
@@ -400,8 +400,8 @@ t.test("mode 'drainQueued' does not wait for what waits in a paused queue", asyn
   t.equal(await now(closing), 'pending')
   gate.resolve()
   await closing
-  t.equal(metrics().value('jobs_succeeded_total', { job: 'slow' }), 2)
-  t.equal(metrics().value('jobs_discarded_total', { job: 'held' }), 1)
+  t.equal(metrics().value('jobs_succeeded_total', { job_name: 'slow' }), 2)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'held' }), 1)
 })
 
 t.test("a queue that is paused while mode 'drainQueued' drains it is not waited for any longer", async (t) => {
@@ -417,7 +417,7 @@ t.test("a queue that is paused while mode 'drainQueued' drains it is not waited 
   app.jobs.pause()
   gate.resolve()
   await closing
-  t.equal(metrics().value('jobs_discarded_total', { job: 'slow' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'slow' }), 1)
 })
 
 t.test("mode 'drainQueued' does not wait for what other processes run", { timeout: 20_000 }, async (t) => {
@@ -491,7 +491,7 @@ t.test("mode 'drainQueued' runs what waits in one backend though another one is 
   t.equal(await now(closing), 'pending')
   gate.resolve()
   await closing
-  t.equal(metrics().value('jobs_succeeded_total', { job: 'slow' }), 3)
+  t.equal(metrics().value('jobs_succeeded_total', { job_name: 'slow' }), 3)
   t.match(lines, [{ queue: 'away', err: { message: 'out of reach' }, msg: 'a backend cannot say what waits' }])
 })
 
@@ -501,8 +501,8 @@ t.test('an inline function with the name of a job is not taken for that job', as
   await app.ready()
   await app.jobs.enqueue(async () => {}, { name: 'report', delay: 60_000 })
   await app.close()
-  t.equal(metrics().value('jobs_discarded_total', { job: 'report' }), 0)
-  t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'report' }), 0)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'delegate' }), 1)
 })
 
 t.test('jobs that nobody defines are counted as inline functions when they are dropped or discarded', async (t) => {
@@ -514,8 +514,8 @@ t.test('jobs that nobody defines are counted as inline functions when they are d
   const { app, metrics, lines } = await observedApp(t, { backend })
   await app.ready()
   await app.close()
-  t.equal(metrics().value('jobs_dropped_total', { job: 'delegate' }), 1)
-  t.equal(metrics().value('jobs_discarded_total', { job: 'delegate' }), 1)
+  t.equal(metrics().value('jobs_dropped_total', { job_name: 'delegate' }), 1)
+  t.equal(metrics().value('jobs_discarded_total', { job_name: 'delegate' }), 1)
   t.match(lines, [{ jobName: 'stranger' }, { jobs: { stranger: 1 } }])
 })
 

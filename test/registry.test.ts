@@ -61,8 +61,8 @@ t.test('an alias runs as its definition and keeps its name in history and metric
   t.match(await app.jobs.get('old'), { name: 'mail', state: 'succeeded', attempts: 7 })
   t.match(await app.jobs.get('wrong'), { name: 'mail', state: 'dead' })
   const metrics = parseExposition((await app.inject('/metrics')).body)
-  t.equal(metrics.value('jobs_succeeded_total', { job: 'mail' }), 1)
-  t.equal(metrics.value('jobs_succeeded_total', { job: 'send-email' }), 0)
+  t.equal(metrics.value('jobs_succeeded_total', { job_name: 'mail' }), 1)
+  t.equal(metrics.value('jobs_succeeded_total', { job_name: 'send-email' }), 0)
 })
 
 t.test('the options of a definition may be undefined', async (t) => {

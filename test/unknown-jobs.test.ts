@@ -86,8 +86,8 @@ t.test('a job of a newer version is handed back, and counted and told when it is
   t.match(await app.jobs.get('new'), { state: 'dead', error: { code: 'FST_JOBS_UNKNOWN_JOB', message: /'work' has version 3, newer than version 2/ } })
   t.match(told, [/version 3/])
   const metrics = parseExposition((await app.inject('/metrics')).body)
-  t.equal(metrics.value('jobs_dead_lettered_total', { job: 'work' }), 1)
-  t.equal(metrics.value('jobs_started_total', { job: 'work' }), 0)
+  t.equal(metrics.value('jobs_dead_lettered_total', { job_name: 'work' }), 1)
+  t.equal(metrics.value('jobs_started_total', { job_name: 'work' }), 0)
 })
 
 t.test('the options are checked', async (t) => {

@@ -75,7 +75,7 @@ t.test('one listener serves all apps of a process, and goes with the last one', 
 
 t.test('a backend of jobs in memory that cannot say at once what it holds keeps no process alive', async (t) => {
   const queue = (stats: () => unknown) => {
-    const queue = new Queue({ name: 'odd' } as never, { capabilities: { durable: false }, stats } as never, true)
+    const queue = new Queue({ name: 'odd' } as never, { capabilities: { durable: false }, stats } as never, true, [])
     queue.worker = { inFlight: 0, paused: false } as never
     return queue
   }
@@ -88,6 +88,6 @@ t.test('a backend of jobs in memory that cannot say at once what it holds keeps 
 })
 
 t.test('a process that only enqueues is not kept alive by its queues', async (t) => {
-  t.equal(new Queue({ name: 'mails' } as never, { capabilities: { durable: true } } as never, false).isBusy, false)
-  t.equal(new Queue({ name: 'mails' } as never, { capabilities: { durable: true } } as never, true).isBusy, true)
+  t.equal(new Queue({ name: 'mails' } as never, { capabilities: { durable: true } } as never, false, []).isBusy, false)
+  t.equal(new Queue({ name: 'mails' } as never, { capabilities: { durable: true } } as never, true, []).isBusy, true)
 })

@@ -45,7 +45,7 @@ t.test('a record that cannot be read is a dead letter: counted, told to the hook
   await app.jobs.idle()
   t.match(await app.jobs.get('torn'), { state: 'dead', error: { message: 'torn' } })
   t.same(told, [['torn', 'torn']])
-  t.equal(parseExposition((await app.inject('/metrics')).body).value('jobs_dead_lettered_total', { job: 'work' }), 1)
+  t.equal(parseExposition((await app.inject('/metrics')).body).value('jobs_dead_lettered_total', { job_name: 'work' }), 1)
 })
 
 for (const [stalls, maxStalls, state] of [[10, undefined, 'succeeded'], [11, undefined, 'dead'], [1, 1, 'succeeded'], [1, 0, 'dead'], [2, 0, 'dead']] as const) {
@@ -63,6 +63,33 @@ for (const [stalls, maxStalls, state] of [[10, undefined, 'succeeded'], [11, und
   })
 }
 
+t.test('a job that has lost its process is counted where it is next delivered, whatever becomes of it', async (t) => {
+  const { backend, also, store } = leased()
+  const app = await buildApp(t, { backend, unknownJobs: 'deadLetter' })
+  app.jobs.define('work', { maxStalls: 1 }, async () => {})
+  await app.ready()
+  const stalled = async (): Promise<(number | undefined)[]> => {
+    const { value } = parseExposition((await app.inject('/metrics')).body)
+    return ['work', 'delegate'].map((name) => value('jobs_stalled_total', { queue: 'default', job_name: name }))
+  }
+  const run = async (fields: object): Promise<void> => {
+    Object.assign(also, fields)
+    await app.jobs.enqueue('work', {})
+    await app.jobs.idle()
+  }
+  await run({ stalls: 0, stalled: false })
+  t.same(await stalled(), [0, 0])
+  await run({ stalls: 1, stalled: true })
+  t.same(await stalled(), [1, 0])
+  await run({ stalls: 1, stalled: false })
+  t.same(await stalled(), [1, 0], 'the same loss is not counted twice')
+  await run({ stalls: 2, stalled: true })
+  t.same(await stalled(), [2, 0], 'one loss too many')
+  await store({ id: 'other', name: 'of another version', payload: null })
+  await app.jobs.idle()
+  t.same(await stalled(), [2, 1], 'a job that is not defined here')
+})
+
 t.test('a delayed job waits from its runAt where the backend does not say when it fell due', async (t) => {
   const clock = new ManualClock()
   const app = await buildApp(t, { clock, backend: leased().backend })
@@ -72,8 +99,8 @@ t.test('a delayed job waits from its runAt where the backend does not say when i
   await clock.advance(60_000)
   const { body } = await app.inject('/metrics')
   const metrics = parseExposition(body)
-  t.equal(metrics.value('jobs_wait_seconds_count', { job: 'work' }), 1)
-  t.equal(metrics.value('jobs_wait_seconds_sum', { job: 'work' }), 0)
+  t.equal(metrics.value('jobs_wait_seconds_count', { job_name: 'work' }), 1)
+  t.equal(metrics.value('jobs_wait_seconds_sum', { job_name: 'work' }), 0)
 })
 
 t.test('a lost lease aborts the signal; the attempt is released, which is no failure', async (t) => {

@@ -119,6 +119,8 @@ export interface Delivery {
   readonly startedAt?: number
   /** How often this job lost the process that ran it; absent where that cannot happen. */
   readonly stalls?: number
+  /** The last of these stalls is news: no delivery of the job has come after it before this one. Absent where that cannot happen. */
+  readonly stalled?: boolean
   /** Why the stored record cannot be read: the job becomes a dead letter with this error. */
   readonly problem?: Error
   /** Stores what the handler reported; absent where the backend cannot. */

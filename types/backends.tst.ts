@@ -79,6 +79,6 @@ describe('the types for authors of backends', () => {
 describe('what a backend says', () => {
   test('the optional parts of the contract', () => {
     expect<Pick<Capabilities, 'fullModes'>>().type.toBeAssignableFrom({ fullModes: ['wait', 'reject'] as const })
-    expect<Pick<Delivery, 'stalls' | 'problem' | 'signal'>>().type.toBeAssignableFrom({ stalls: 1, problem: new Error('torn') })
+    expect<Pick<Delivery, 'stalls' | 'stalled' | 'problem' | 'signal'>>().type.toBeAssignableFrom({ stalls: 1, stalled: true, problem: new Error('torn') })
   })
 })

@@ -130,6 +130,12 @@ export interface MetricsOptions {
    * @default false
    */
   defaultMetrics?: boolean
+  /**
+   * Upper bounds of the buckets of `wait_seconds` and `duration_seconds`, in seconds: 1 to 50 positive numbers that rise. Each is a series
+   * more per job and histogram.
+   * @default [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+   */
+  buckets?: readonly number[] | null
 }
 
 /** What makes `GET <path>/ready` answer 503, beside the lifecycle, failed services and stalled workers of this instance. */

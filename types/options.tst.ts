@@ -20,7 +20,7 @@ describe('the options of the plugin', () => {
       clock: new ManualClock(new Date()),
       unknownJobs: { retryAfter: 1000, giveUpAfter: 60_000 },
       shutdown: { mode: 'drainQueued', timeout: 1000 },
-      metrics: { path: false, prefix: 'app_', defaultMetrics: true },
+      metrics: { path: false, prefix: 'app_', defaultMetrics: true, buckets: [0.1, 1] },
       health: false,
       routes: { prefix: '/background', hide: true },
       admin: { authorize: async (request) => request.headers.authorization !== undefined, readOnly: true, security: [{ bearer: [] }, { oauth: ['jobs'] }] },

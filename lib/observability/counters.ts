@@ -1,18 +1,23 @@
-/** Upper bounds in seconds, as Prometheus wants them. */
-export const BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300] as const
-const BUCKETS_MS = BUCKETS.map((seconds) => seconds * 1000)
-
 /** A histogram in plain numbers; prom-client's costs 205 ns an observation, this one 4. */
 export class Buckets {
   /** Not cumulative; the last one is +Inf. */
-  readonly counts: number[] = new Array(BUCKETS.length + 1).fill(0)
+  readonly counts: number[]
   /** Milliseconds. */
   sum = 0
   count = 0
+  /** Milliseconds; the last one is Infinity, so that the search ends without a look at the length. */
+  readonly #bounds: readonly number[]
+
+  /** `bounds`: upper ones in seconds, rising. */
+  constructor (bounds: readonly number[]) {
+    this.#bounds = [...bounds.map((seconds) => seconds * 1000), Infinity]
+    this.counts = this.#bounds.map(() => 0)
+  }
 
   observe (milliseconds: number): void {
+    const bounds = this.#bounds
     let index = 0
-    while (index < BUCKETS_MS.length && milliseconds > BUCKETS_MS[index]!) index++
+    while (milliseconds > bounds[index]!) index++
     this.counts[index]!++
     this.sum += milliseconds
     this.count++
@@ -30,6 +35,13 @@ export class JobCounters {
   dropped = 0
   rejected = 0
   discarded = 0
-  readonly wait = new Buckets()
-  readonly duration = new Buckets()
+  stalled = 0
+  readonly wait: Buckets
+  readonly duration: Buckets
+
+  /** `bounds`: of the histograms' buckets, in seconds. */
+  constructor (bounds: readonly number[]) {
+    this.wait = new Buckets(bounds)
+    this.duration = new Buckets(bounds)
+  }
 }

@@ -3,6 +3,7 @@ import type { ResolvedOptions } from '../options.ts'
 import type { Queue } from '../queue.ts'
 import type { Runtime } from '../runtime.ts'
 import type { Worker } from '../worker.ts'
+import { inTime, LATE } from './shared-answer.ts'
 
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy'
 
@@ -64,19 +65,16 @@ async function queueFindings (queue: Queue, settings: HealthSettings, clock: Clo
   const { name, backend } = queue
   const lost = (reason: string): Finding[] => [{ status: 'unhealthy', about: 'backend', shared: backend.capabilities.durable, reason: `backend '${backend.name}' of queue '${name}' ${reason}` }]
   try {
-    const stats = await inTime(async () => backend.stats(name), clock)
-    if (stats === undefined) return lost(`has not answered within ${PATIENCE} ms`)
+    const stats = await inTime(statsOf(queue), PATIENCE, clock)
+    if (stats === LATE) return lost(`has not answered within ${PATIENCE} ms`)
     return [...capacityFindings(queue, stats, settings), ...stalledFindings(queue, stats, settings)]
   } catch {
     return lost('is out of reach')
   }
 }
 
-/** Undefined when there is no answer in time. */
-async function inTime<Answer> (ask: () => Promise<Answer>, clock: Clock): Promise<Answer | undefined> {
-  let timer: unknown
-  const late = new Promise<undefined>((resolve) => { timer = clock.setTimeout(() => resolve(undefined), PATIENCE) })
-  return Promise.race([ask(), late]).finally(() => clock.clearTimeout(timer))
+async function statsOf ({ backend, name }: Queue): Promise<QueueStats> {
+  return backend.stats(name)
 }
 
 function capacityFindings ({ name, backend, settings: { capacity } }: Queue, { waiting, delayed }: QueueStats, { degraded, unhealthy }: HealthSettings): Finding[] {

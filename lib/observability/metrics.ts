@@ -6,8 +6,10 @@ import type { Definition } from '../registry.ts'
 import type { Runtime } from '../runtime.ts'
 import type { ScheduleCounts } from '../schedules/schedule.ts'
 import type { HostedService } from '../services/hosted-service.ts'
-import { BUCKETS, type Buckets, type JobCounters } from './counters.ts'
+import { VERSION } from '../version.ts'
+import type { Buckets, JobCounters } from './counters.ts'
 import { Publisher } from './publisher.ts'
+import { SharedAnswer } from './shared-answer.ts'
 
 export interface Published {
   readonly registry: Registry
@@ -16,7 +18,8 @@ export interface Published {
 
 /** One of prom-client's default metrics, there on every platform. */
 const PROCESS_METRIC = 'process_cpu_user_seconds_total'
-const LABELS = ['queue', 'job'] as const
+// Not 'job': Prometheus gives every series a label of that name.
+const LABELS = ['queue', 'job_name'] as const
 
 const COUNTERS: readonly [name: string, help: string, value: (counters: JobCounters) => number][] = [
   ['queued_total', 'Jobs taken into a queue', ({ queued }) => queued],
@@ -27,7 +30,8 @@ const COUNTERS: readonly [name: string, help: string, value: (counters: JobCount
   ['dead_lettered_total', 'Jobs that became dead letters', ({ deadLettered }) => deadLettered],
   ['dropped_total', 'Jobs that a full queue dropped', ({ dropped }) => dropped],
   ['rejected_total', 'Valid enqueues that were refused, gave up or found the app stopping', ({ rejected }) => rejected],
-  ['discarded_total', 'Jobs in memory that ended with the process', ({ discarded }) => discarded]
+  ['discarded_total', 'Jobs in memory that ended with the process', ({ discarded }) => discarded],
+  ['stalled_total', 'Times that a job taken here had lost the process that ran it before', ({ stalled }) => stalled]
 ]
 
 const HISTOGRAMS: readonly [name: string, help: string, value: (counters: JobCounters) => Buckets][] = [
@@ -35,11 +39,17 @@ const HISTOGRAMS: readonly [name: string, help: string, value: (counters: JobCou
   ['duration_seconds', 'Time an attempt took', ({ duration }) => duration]
 ]
 
-const GAUGES: readonly [name: string, help: string, value: (queue: Queue, stats: () => Promise<QueueStats>) => Promise<number> | number][] = [
+type Stats = () => Promise<QueueStats>
+
+const GAUGES: readonly [name: string, help: string, value: (queue: Queue, stats: Stats) => Promise<number | undefined> | number][] = [
   ['queue_depth', 'Jobs ready to run', async (_queue, stats) => (await stats()).waiting],
   ['queue_capacity', 'Jobs that may wait', ({ settings }) => settings.capacity],
+  ['oldest_waiting_seconds', 'How long the job that waits longest has been ready to run', async ({ worker }, stats) => oldestSeconds(await stats(), worker.clock.now())],
   ['delayed', 'Delayed jobs and retries', async (_queue, stats) => (await stats()).delayed],
-  ['in_flight', 'Attempts running', ({ worker }) => worker.inFlight]
+  ['dead_letters', 'Dead letters kept', async (_queue, stats) => (await stats()).dead],
+  ['in_flight', 'Attempts running', ({ worker }) => worker.inFlight],
+  ['concurrency', 'Attempts that this instance runs at once', ({ concurrency }) => concurrency],
+  ['paused', '1 while the queue is paused, in this instance or in the store', async ({ worker }, stats) => worker.paused || (await stats()).paused === true ? 1 : 0]
 ]
 
 const SERVICE_COUNTERS: readonly [name: string, help: string, value: (service: HostedService) => number][] = [
@@ -61,18 +71,33 @@ export function publishMetrics (runtime: Runtime, options: Exclude<ResolvedOptio
   for (const [name, help, value] of COUNTERS) {
     publisher.counter(name, help, LABELS, () => Array.from(runtime.definitions(), (definition) => [labelsOf(definition), value(definition.counters)]))
   }
-  const stats = new SharedStats()
-  for (const [name, help, value] of GAUGES) {
-    publisher.gaugeOfEach(name, help, ['queue'], () => runtime.queues, (queue) => ({ queue: queue.name }), (queue) => value(queue, () => stats.of(queue)))
-  }
-  for (const [name, help, value] of HISTOGRAMS) publisher.add(name, (full) => new BucketsHistogram(full, help, runtime, value))
+  for (const [name, help, value] of HISTOGRAMS) publisher.add(name, (full) => new BucketsHistogram(full, help, options.buckets, runtime, value))
+  publishQueues(publisher, runtime)
   publishServices(publisher, runtime)
   publishSchedules(publisher, runtime)
+  publisher.gauge('info', 'Always 1; the labels say which version of fastify-background-jobs runs on which version of Node.js', ['version', 'node'],
+    () => [[{ version: VERSION, node: process.versions.node }, 1]])
   // A registry that another app has given its process metrics needs no second set.
   if (options.defaultMetrics && registry.getSingleMetric(PROCESS_METRIC) === undefined) {
     publisher.include((register) => collectDefaultMetrics({ register }))
   }
   return { registry, publisher }
+}
+
+function publishQueues (publisher: Publisher, { clock, queues }: Runtime): void {
+  const answers = new Map(queues.map((queue) => [queue, new SharedAnswer(() => queue.backend.stats(queue.name), clock)]))
+  for (const [name, help, value] of GAUGES) {
+    publisher.gaugeOfEach(name, help, ['queue'], () => answers, ([{ name: queue }]) => ({ queue }), ([queue, answer]) => value(queue, () => answer.get()))
+  }
+  // Two backends may have one name, and one backend may have trouble with one queue.
+  publisher.gaugeOfEach('backend_up', '1 while the backend says what is in the queue, 0 while it does not', ['queue', 'backend'], () => answers,
+    ([{ name: queue, backend }]) => ({ queue, backend: backend.name }), ([, answer]) => answer.get().then(() => 1, () => 0))
+}
+
+function oldestSeconds ({ waiting, waitingSince }: QueueStats, now: number): number | undefined {
+  if (waitingSince === undefined) return waiting === 0 ? 0 : undefined
+  // Clocks of two machines differ.
+  return Math.max(0, now - waitingSince) / 1000
 }
 
 function publishServices (publisher: Publisher, { services }: Runtime): void {
@@ -90,39 +115,25 @@ function publishSchedules (publisher: Publisher, { scheduler }: Runtime): void {
   }
   publisher.gauge('schedule_last_success_timestamp_seconds', 'When a job of the schedule last succeeded in this instance', ['schedule'], () =>
     scheduler.list().flatMap(({ name, lastSuccess }) => lastSuccess === undefined ? [] : [[{ schedule: name }, lastSuccess / 1000]]))
+  publisher.gaugeOfEach('schedule_interval_seconds', 'Time between the tick before the next one and the next one', ['schedule'], () => scheduler.all(),
+    ({ name }) => ({ schedule: name }), ({ interval }) => interval === undefined ? undefined : interval / 1000)
 }
 
-/** One question to a backend for all the gauges of a scrape: prom-client collects them at the same time. */
-class SharedStats {
-  readonly #asked = new Map<Queue, Promise<QueueStats>>()
-
-  of (queue: Queue): Promise<QueueStats> {
-    let answer = this.#asked.get(queue)
-    if (answer === undefined) {
-      answer = this.#ask(queue).finally(() => this.#asked.delete(queue))
-      this.#asked.set(queue, answer)
-    }
-    return answer
-  }
-
-  async #ask ({ backend, name }: Queue): Promise<QueueStats> {
-    return backend.stats(name)
-  }
-}
-
-function labelsOf ({ queue, name }: Definition): { queue: string, job: string } {
-  return { queue, job: name }
+function labelsOf ({ queue, name }: Definition): { queue: string, job_name: string } {
+  return { queue, job_name: name }
 }
 
 /** prom-client's histograms can only observe; this one shows what was counted elsewhere. */
 class BucketsHistogram extends Histogram<string> {
   readonly #shape
+  readonly #bounds: readonly number[]
   readonly #runtime: Runtime
   readonly #value: (counters: JobCounters) => Buckets
 
-  constructor (name: string, help: string, runtime: Runtime, value: (counters: JobCounters) => Buckets) {
-    super({ name, help, labelNames: LABELS, buckets: [...BUCKETS], registers: [] })
+  constructor (name: string, help: string, bounds: readonly number[], runtime: Runtime, value: (counters: JobCounters) => Buckets) {
+    super({ name, help, labelNames: LABELS, buckets: [...bounds], registers: [] })
     this.#shape = { name, help }
+    this.#bounds = bounds
     this.#runtime = runtime
     this.#value = value
   }
@@ -145,7 +156,7 @@ class BucketsHistogram extends Histogram<string> {
     let cumulative = 0
     const buckets = counts.map((inBucket, index) => {
       cumulative += inBucket
-      return { metricName: `${name}_bucket`, labels: { le: BUCKETS[index] ?? '+Inf', ...labels }, value: cumulative }
+      return { metricName: `${name}_bucket`, labels: { le: this.#bounds[index] ?? '+Inf', ...labels }, value: cumulative }
     })
     return [
       ...buckets,

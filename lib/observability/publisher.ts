@@ -44,12 +44,13 @@ export class Publisher {
   /** A series for each item. One whose value cannot be had is left out; the scrape goes on. */
   gaugeOfEach<Item> (
     name: string, help: string, labelNames: readonly string[], items: () => Iterable<Item>,
-    labelsOf: (item: Item) => Record<string, string>, value: (item: Item) => number | Promise<number>
+    labelsOf: (item: Item) => Record<string, string>, value: (item: Item) => number | undefined | Promise<number | undefined>
   ): void {
     this.gauge(name, help, labelNames, async () => {
       const series = await Promise.all(Array.from(items(), async (item) => {
         try {
-          return [[labelsOf(item), await value(item)] as const]
+          const found = await value(item)
+          return found === undefined ? [] : [[labelsOf(item), found] as const]
         } catch {
           return []
         }

@@ -1,13 +1,12 @@
 import type { Clock } from '../../types/backend.ts'
 import type { Jobs } from '../../types/jobs.ts'
 import { Publisher } from '../observability/publisher.ts'
+import { SharedAnswer } from '../observability/shared-answer.ts'
 import type { Relay } from './relay.ts'
 import type { OpenStore, OutboxStats } from './store.ts'
 
 type JobsMetrics = NonNullable<Jobs['metrics']>
 
-/** Milliseconds after which a scrape goes on without a database that does not answer. */
-const STATS_TIMEOUT = 2000
 const LABELS = ['outbox']
 
 const COUNTERS: readonly [name: string, help: string, value: (counters: Relay['counters']) => number][] = [
@@ -26,25 +25,16 @@ const GAUGES: readonly [name: string, help: string, value: (stats: OutboxStats) 
 export class Source {
   readonly labels: { readonly outbox: string }
   readonly counters: Relay['counters']
-  readonly #store: OpenStore
-  readonly #clock: Clock
-  #asked: Promise<OutboxStats> | undefined
+  readonly #stats: SharedAnswer<OutboxStats>
 
   constructor (name: string, { counters }: Pick<Relay, 'counters'>, store: OpenStore, clock: Clock) {
     this.labels = { outbox: name }
     this.counters = counters
-    this.#store = store
-    this.#clock = clock
+    this.#stats = new SharedAnswer(() => store.stats(), clock)
   }
 
-  /** One question for all the gauges of a scrape, and no second one while the first is not answered. */
-  async stats (): Promise<OutboxStats> {
-    this.#asked ??= this.#store.stats().finally(() => { this.#asked = undefined })
-    let timer: unknown
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = this.#clock.setTimeout(() => reject(new Error('the database does not answer')), STATS_TIMEOUT)
-    })
-    return Promise.race([this.#asked, late]).finally(() => this.#clock.clearTimeout(timer))
+  stats (): Promise<OutboxStats> {
+    return this.#stats.get()
   }
 }
 

@@ -60,6 +60,8 @@ export class Schedule {
   #seenUntil = 0
   /** The first tick after it. */
   #next: number | undefined
+  /** `tick`: the one that was the next when it was looked for. */
+  #interval: { readonly tick: number, readonly length: number | undefined } | undefined
   #busy = false
   #paused = false
   #resumedAt = -Infinity
@@ -99,6 +101,14 @@ export class Schedule {
       lastJobId: this.#lastJobId,
       lastSuccess: this.#lastSuccess
     }
+  }
+
+  /** Milliseconds between the next tick and the one before it, or after it where it is the first one; undefined when none comes, or while it is paused. */
+  get interval (): number | undefined {
+    if (this.#rule === undefined || this.#next === undefined || this.#paused) return undefined
+    // To look for the ticks of a pattern takes its time.
+    if (this.#interval?.tick !== this.#next) this.#interval = { tick: this.#next, length: intervalAt(this.#next, this.#rule) }
+    return this.#interval.length
   }
 
   /** When to look again; undefined when nothing comes by itself. */
@@ -246,4 +256,11 @@ export class Schedule {
   #isWithinBounds (now: number): boolean {
     return now >= this.#options.startAt && now <= this.#options.endAt
   }
+}
+
+function intervalAt (tick: number, rule: Rule): number | undefined {
+  const before = rule.latest(tick - 1)
+  if (before !== undefined) return tick - before
+  const after = rule.next(tick)
+  return after === undefined ? undefined : after - tick
 }

@@ -83,7 +83,7 @@ export const shutdown: readonly Case[] = [
       const discarded = app.jobs.metrics!.registry.getSingleMetric('jobs_discarded_total')!
       await inTime('the app has closed', app.close())
       const { values } = await discarded.get()
-      assert.deepEqual(values.filter(({ labels }) => labels.job === 'work').map(({ value }) => value), [3])
+      assert.deepEqual(values.filter(({ labels }) => labels.job_name === 'work').map(({ value }) => value), [3])
     }
   },
   ...([[3, 2], [1, 1], [2, 2]] as const).map(([attempts, attempt]): Case => ({

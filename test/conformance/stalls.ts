@@ -22,6 +22,27 @@ export const stalls: readonly Case[] = [
     }
   },
   {
+    name: 'the first delivery after a loss tells of it, and no later one',
+    appliesTo: durable,
+    async run (lab) {
+      const shutdown = { mode: 'stop', timeout: 1000 } as const
+      const [killed, second, third] = await Promise.all([lab.process(), lab.process({ works: false, shutdown }), lab.process({ works: false })])
+      await killed.enqueue('hold')
+      await started(lab, 1)
+      await killed.kill()
+      await second.resume()
+      await started(lab, 2)
+      assert.equal(await second.stalled(), 1)
+      // What is cut off goes back.
+      await second.close()
+      await third.resume()
+      await started(lab, 3)
+      assert.equal(await third.stalled(), 0)
+      await third.release()
+      await ended(lab, 1)
+    }
+  },
+  {
     name: 'a job that kills its process more often than maxStalls allows is a dead letter',
     appliesTo: inspectable,
     async run (lab) {

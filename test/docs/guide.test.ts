@@ -22,6 +22,18 @@ t.test('the guide names every metric', async (t) => {
   for (const { name } of app.jobs.metrics!.registry.getMetricsAsArray()) t.ok(guide.includes(name.replace('jobs_', '')), name)
 })
 
+t.test("the guide's alerts ask for metrics and labels that there are", async (t) => {
+  const app = await buildApp(t)
+  await app.ready()
+  const metrics = new Map(app.jobs.metrics!.registry.getMetricsAsArray().map((metric) => [metric.name, (metric as unknown as { labelNames: string[] }).labelNames]))
+  const [, alerts] = /^```yaml\n(groups:.*?)^```$/ms.exec(guide)!
+  for (const [, aggregated, labels, name] of alerts!.matchAll(/(?:(max|min|sum) by \(([\w, ]+)\) \((?:increase\()?)?(jobs_\w+)/g)) {
+    t.ok(metrics.has(name!), `there is ${name}`)
+    t.ok(aggregated !== undefined, `${name}: instances share a queue`)
+    for (const label of labels!.split(', ')) t.ok(metrics.get(name!)!.includes(label), `${name} has the label ${label}`)
+  }
+})
+
 t.test("the guide's registration with credentials lets the right ones in", { skip }, async (t) => {
   const [, registration] = /^```ts\n(import basicAuth.*?)^```$/ms.exec(guide)!
   const printed = await outputOf(t, `import Fastify from 'fastify'

@@ -33,7 +33,7 @@ t.test('queues of one app live in different backends, and everything asks them a
   const metrics = parseExposition((await app.inject('/metrics')).body)
   for (const [queue, job] of Object.entries({ analytics: 'count', emails: 'mail' })) {
     t.equal(metrics.value('jobs_queue_depth', { queue }), 0)
-    t.equal(metrics.value('jobs_succeeded_total', { queue, job }), 1)
+    t.equal(metrics.value('jobs_succeeded_total', { queue, job_name: job }), 1)
   }
   t.equal((await app.inject('/health/ready')).statusCode, 200)
 })

@@ -132,7 +132,7 @@ t.test('a job whose runAt has passed waits from its enqueue', async (t) => {
   await turns()
   t.match(await app.jobs.get(id), { state: 'succeeded' })
   const { body } = await app.inject('/metrics')
-  t.match(body, /jobs_wait_seconds_sum\{queue="default",job="any"\} 0\n/)
+  t.match(body, /jobs_wait_seconds_sum\{queue="default",job_name="any"\} 0\n/)
 })
 
 t.test('delayed jobs and retries hold room, so they count', async (t) => {

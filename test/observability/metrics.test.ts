@@ -4,19 +4,23 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Counter, Registry } from 'prom-client'
 import backgroundJobs, { memory, NonRetryableError, type BackgroundJobsOptions } from '../../lib/index.ts'
+import type { QueueStats } from '../../lib/backends/index.ts'
+import { VERSION } from '../../lib/version.ts'
 import { buildApp, deferred, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
+import { leased } from '../helpers/durable.ts'
 import { checkHistograms, parseExposition, type Exposition } from '../helpers/prometheus.ts'
 
-const COUNTERS = ['queued', 'started', 'succeeded', 'failed', 'retried', 'dead_lettered', 'dropped', 'rejected', 'discarded']
-const GAUGES = ['queue_depth', 'queue_capacity', 'delayed', 'in_flight']
+const COUNTERS = ['queued', 'started', 'succeeded', 'failed', 'retried', 'dead_lettered', 'dropped', 'rejected', 'discarded', 'stalled']
+const GAUGES = ['queue_depth', 'queue_capacity', 'oldest_waiting_seconds', 'delayed', 'dead_letters', 'in_flight', 'concurrency', 'paused']
 const HISTOGRAMS = ['wait_seconds', 'duration_seconds']
 const SCHEDULE_METRICS = {
   jobs_schedule_ticks_total: 'counter',
   jobs_schedule_missed_total: 'counter',
   jobs_schedule_skipped_total: 'counter',
   jobs_schedule_failed_total: 'counter',
-  jobs_schedule_last_success_timestamp_seconds: 'gauge'
+  jobs_schedule_last_success_timestamp_seconds: 'gauge',
+  jobs_schedule_interval_seconds: 'gauge'
 }
 const SERVICE_METRICS = { jobs_service_up: 'gauge', jobs_service_failures_total: 'counter', jobs_service_restarts_total: 'counter' }
 
@@ -76,20 +80,29 @@ t.test('the metrics have the names, types and labels that the guide promises', a
     ...Object.fromEntries(GAUGES.map((name) => [`jobs_${name}`, 'gauge'])),
     ...Object.fromEntries(HISTOGRAMS.map((name) => [`jobs_${name}`, 'histogram'])),
     ...SCHEDULE_METRICS,
-    ...SERVICE_METRICS
+    ...SERVICE_METRICS,
+    jobs_backend_up: 'gauge',
+    jobs_info: 'gauge'
   })
   for (const name of Object.keys({ ...SCHEDULE_METRICS, ...SERVICE_METRICS })) t.ok(samples.some((sample) => sample.name === name), name)
+  const others: Record<string, string[]> = { jobs_backend_up: ['backend', 'queue'], jobs_info: ['node', 'version'] }
   for (const { name, labels } of samples) {
-    const expected = name in SCHEDULE_METRICS ? ['schedule'] : name in SERVICE_METRICS ? ['service'] : GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job', 'le', 'queue'] : ['job', 'queue']
+    const expected = others[name] ?? (name in SCHEDULE_METRICS ? ['schedule'] : name in SERVICE_METRICS ? ['service'] : GAUGES.includes(name.slice('jobs_'.length)) ? ['queue'] : name.endsWith('_bucket') ? ['job_name', 'le', 'queue'] : ['job_name', 'queue'])
     t.same(Object.keys(labels).sort(), expected, name)
   }
+})
+
+t.test('no label has a name that Prometheus gives every series itself: it would be renamed', async (t) => {
+  const { app } = await busyApp(t)
+  const { samples } = await scrape(app)
+  t.same(samples.filter(({ labels }) => 'job' in labels || 'instance' in labels), [])
 })
 
 t.test('every kind of ending is counted where it belongs', async (t) => {
   const { app } = await busyApp(t)
   const { value } = await scrape(app)
   const counts = (queue: string, job: string): Record<string, number | undefined> => Object.fromEntries(
-    COUNTERS.map((name) => [name, value(`jobs_${name}_total`, { queue, job })] as const).filter(([, count]) => count !== 0)
+    COUNTERS.map((name) => [name, value(`jobs_${name}_total`, { queue, job_name: job })] as const).filter(([, count]) => count !== 0)
   )
   t.same(counts('default', 'fine'), { queued: 4, started: 3, succeeded: 3 })
   t.same(counts('default', 'flaky'), { queued: 1, started: 2, succeeded: 1, failed: 1, retried: 1 })
@@ -103,6 +116,108 @@ t.test('every kind of ending is counted where it belongs', async (t) => {
   t.equal(value('jobs_in_flight', { queue: 'small' }), 1)
   t.equal(value('jobs_delayed', { queue: 'default' }), 1)
   t.equal(value('jobs_in_flight', { queue: 'default' }), 0)
+  t.equal(value('jobs_dead_letters', { queue: 'default' }), 1)
+  t.equal(value('jobs_dead_letters', { queue: 'small' }), 0)
+  t.equal(value('jobs_concurrency', { queue: 'default' }), 4)
+  t.equal(value('jobs_concurrency', { queue: 'small' }), 1)
+})
+
+t.test('a queue that others work on has a concurrency of 0 here', async (t) => {
+  const app = await buildApp(t, { queues: { mails: { backend: leased().backend } }, work: ['default'] })
+  const { value } = await scrape(app)
+  t.equal(value('jobs_concurrency', { queue: 'default' }), 10)
+  t.equal(value('jobs_concurrency', { queue: 'mails' }), 0)
+})
+
+t.test('the version of the package and that of Node.js', async (t) => {
+  const app = await buildApp(t)
+  t.equal((await scrape(app)).value('jobs_info', { version: VERSION, node: process.versions.node }), 1)
+})
+
+t.test('the job that waits longest says how long; nobody knows where the backend does not', async (t) => {
+  const clock = new ManualClock()
+  const backend = memory()
+  const app = await buildApp(t, { clock, queues: { other: { backend } } })
+  app.jobs.define('any', async () => {})
+  await app.ready()
+  app.jobs.pause()
+  const oldest = async (queue: string): Promise<number | undefined> => (await scrape(app)).value('jobs_oldest_waiting_seconds', { queue })
+  t.equal(await oldest('default'), 0, 'nothing waits')
+  await app.jobs.enqueue('any', 1)
+  await clock.advance(1500)
+  await app.jobs.enqueue('any', 2)
+  await clock.advance(500)
+  t.equal(await oldest('default'), 2)
+  const stats = { waiting: 1, delayed: 0, active: 0, dead: 0 }
+  backend.stats = () => stats
+  t.equal(await oldest('other'), undefined)
+  stats.waiting = 0
+  t.equal(await oldest('other'), 0)
+  backend.stats = () => ({ ...stats, waiting: 1, waitingSince: clock.now() + 500 })
+  t.equal(await oldest('other'), 0, 'the clock of the store is ahead')
+})
+
+t.test('a queue is paused when this instance paused it, or somebody in the store', async (t) => {
+  const backend = memory()
+  const app = await buildApp(t, { queues: { mails: { backend } } })
+  await app.ready()
+  const paused = async (): Promise<(number | undefined)[]> => {
+    const { value } = await scrape(app)
+    return ['default', 'mails'].map((queue) => value('jobs_paused', { queue }))
+  }
+  t.same(await paused(), [0, 0])
+  app.jobs.pause('default')
+  t.same(await paused(), [1, 0])
+  backend.stats = () => ({ waiting: 0, delayed: 0, active: 0, dead: 0, paused: true })
+  t.same(await paused(), [1, 1])
+})
+
+t.test('a scrape asks a backend once for each of its queues', async (t) => {
+  const backend = memory()
+  const { stats } = backend
+  const asked: string[] = []
+  backend.stats = async (queue) => {
+    asked.push(queue)
+    await turns()
+    return stats.call(backend, queue)
+  }
+  const app = await buildApp(t, { backend, queues: { mails: {} } })
+  await scrape(app)
+  t.same(asked, ['default', 'mails'])
+})
+
+t.test('buckets can be chosen', async (t) => {
+  const buckets = [0.25, 2]
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, metrics: { buckets } })
+  buckets.push(1)
+  app.jobs.define('timed', (milliseconds: number) => new Promise<void>((resolve) => { clock.setTimeout(resolve, milliseconds) }))
+  await app.ready()
+  for (const milliseconds of [100, 1000, 3000]) await app.jobs.enqueue('timed', milliseconds)
+  await turns()
+  await clock.advance(3000)
+  const found = await scrape(app)
+  t.equal(checkHistograms(found), 4)
+  for (const name of ['wait', 'duration']) {
+    const bounds = found.samples.filter((sample) => sample.name === `jobs_${name}_seconds_bucket` && sample.labels.job_name === 'timed').map(({ labels }) => labels.le)
+    t.same(bounds, ['0.25', '2', '+Inf'])
+  }
+  const counts = ['0.25', '2', '+Inf'].map((le) => found.value('jobs_duration_seconds_bucket', { job_name: 'timed', le }))
+  t.same(counts, [1, 2, 3])
+})
+
+t.test('the default buckets tell 10 ms from 50 and 100 ms from 500', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  const took = [5, 20, 40, 80, 200, 400]
+  app.jobs.define('timed', (milliseconds: number) => new Promise<void>((resolve) => { clock.setTimeout(resolve, milliseconds) }))
+  await app.ready()
+  for (const milliseconds of took) await app.jobs.enqueue('timed', milliseconds)
+  await turns()
+  await clock.advance(400)
+  const { value } = await scrape(app)
+  const bounds = ['0.005', '0.025', '0.05', '0.1', '0.25', '0.5']
+  t.same(bounds.map((le) => value('jobs_duration_seconds_bucket', { job_name: 'timed', le })), [1, 2, 3, 4, 5, 6])
 })
 
 t.test('a service is up while it runs, and once it has returned by itself there is no series of it', async (t) => {
@@ -179,7 +294,7 @@ t.test('histograms are cumulative, agree with their counts, and are in seconds',
   await turns()
   const found = await scrape(app)
   t.equal(checkHistograms(found), 4, 'two histograms of one job and of inline functions')
-  const labels = { queue: 'default', job: 'timed' }
+  const labels = { queue: 'default', job_name: 'timed' }
   t.equal(found.value('jobs_duration_seconds_count', labels), 2)
   t.equal(found.value('jobs_duration_seconds_sum', labels), 404)
   t.equal(found.value('jobs_duration_seconds_bucket', { ...labels, le: '1' }), 0)
@@ -201,8 +316,8 @@ t.test('a retry, a delayed job and a dead letter that is run again wait from whe
   t.equal(await app.jobs.deadLetters.retry(id), true)
   await turns()
   const found = await scrape(app)
-  t.equal(found.value('jobs_wait_seconds_count', { job: 'flaky' }), 3)
-  t.equal(found.value('jobs_wait_seconds_sum', { job: 'flaky' }), 0)
+  t.equal(found.value('jobs_wait_seconds_count', { job_name: 'flaky' }), 3)
+  t.equal(found.value('jobs_wait_seconds_sum', { job_name: 'flaky' }), 0)
 })
 
 t.test('no id ever is in a label', async (t) => {
@@ -234,7 +349,7 @@ t.test("a job's name is escaped, whatever is in it", async (t) => {
   await app.ready()
   await app.jobs.enqueue(name, 1)
   await app.jobs.idle()
-  t.equal((await scrape(app)).value('jobs_succeeded_total', { job: name }), 1)
+  t.equal((await scrape(app)).value('jobs_succeeded_total', { job_name: name }), 1)
 })
 
 t.test('no job can take the name that inline functions are counted under: its series would be there twice', async (t) => {
@@ -267,8 +382,8 @@ t.test('two apps share a Registry only under different prefixes', async (t) => {
   await one.jobs.enqueue('only-here', 1)
   await one.jobs.idle()
   const { value } = await scrape(other)
-  t.equal(value('jobs_succeeded_total', { job: 'only-here' }), 1)
-  t.equal(value('other_jobs_succeeded_total', { job: 'only-here' }), undefined)
+  t.equal(value('jobs_succeeded_total', { job_name: 'only-here' }), 1)
+  t.equal(value('other_jobs_succeeded_total', { job_name: 'only-here' }), undefined)
 })
 
 t.test('a refused registration leaves nothing behind in the Registry', async (t) => {
@@ -307,11 +422,31 @@ t.test('a backend out of reach takes its own gauges away, not the scrape', async
   const stats = backend.stats.bind(backend)
   Object.assign(backend, { stats (queue: string) { if (down) throw new Error('connection refused'); return stats(queue) } })
   const app = await buildApp(t, { queues: { default: {}, remote: { backend } } })
-  t.equal((await scrape(app)).value('jobs_queue_depth', { queue: 'remote' }), 0)
+  const before = await scrape(app)
+  t.equal(before.value('jobs_queue_depth', { queue: 'remote' }), 0)
+  for (const queue of ['default', 'remote']) t.equal(before.value('jobs_backend_up', { queue, backend: 'memory' }), 1)
   down = true
   const { value } = await scrape(app)
+  t.equal(value('jobs_backend_up', { queue: 'remote', backend: 'memory' }), 0)
+  t.equal(value('jobs_backend_up', { queue: 'default', backend: 'memory' }), 1, 'another backend of the same kind')
   t.equal(value('jobs_queue_depth', { queue: 'remote' }), undefined)
   t.equal(value('jobs_queue_depth', { queue: 'default' }), 0)
   t.equal(value('jobs_queue_capacity', { queue: 'remote' }), 1000)
   t.equal(value('jobs_queued_total', { queue: 'remote' }), 0)
+})
+
+t.test('a backend that does not answer holds a scrape up for 2 s at the most', async (t) => {
+  const clock = new ManualClock()
+  const backend = Object.assign(memory(), { stats: () => deferred<QueueStats>().promise })
+  const app = await buildApp(t, { clock, queues: { default: {}, remote: { backend } } })
+  await app.ready()
+  app.jobs.pause('remote')
+  const scraped = scrape(app)
+  await turns()
+  await clock.advance(2000)
+  const { value } = await scraped
+  t.equal(value('jobs_backend_up', { queue: 'remote' }), 0)
+  t.equal(value('jobs_queue_depth', { queue: 'remote' }), undefined)
+  t.equal(value('jobs_paused', { queue: 'remote' }), 1, 'what is known here is told')
+  t.equal(value('jobs_backend_up', { queue: 'default' }), 1)
 })

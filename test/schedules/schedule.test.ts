@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { memory, type BackgroundJobsOptions, type ScheduleOptions, type ScheduleRule } from '../../lib/index.ts'
+import { CronRule } from '../../lib/schedules/cron.ts'
 import { buildApp, deferred, logTo, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 import { parseExposition } from '../helpers/prometheus.ts'
@@ -539,4 +540,64 @@ t.test('a backend that cannot be asked about the run before counts as a tick tha
   down = false
   await clock.advance(10 * SECOND)
   t.same(minutes(), [1, 2])
+})
+
+t.test('the interval is the time between the last tick and the next one, or between the next two', async (t) => {
+  const { app, clock } = await scheduled(t, { every: MINUTE }, { startAt: Date.parse('2026-01-01T00:10:00Z') })
+  const interval = (): Promise<number | undefined> => metric(app, 'interval_seconds')
+  t.equal(await interval(), 60, 'before the first tick')
+  await clock.advance(HOUR)
+  t.equal(await interval(), 60)
+  app.jobs.schedules.pause('tick')
+  t.equal(await interval(), undefined, 'while it is paused none comes')
+  app.jobs.schedules.resume('tick')
+  t.equal(await interval(), 60)
+})
+
+t.test('a cron schedule has the interval that applies now', async (t) => {
+  // From a Thursday on.
+  const { app, clock } = await scheduled(t, { cron: '0 9 * * MON-FRI' })
+  const found: unknown[] = []
+  for (let day = 0; day < 6; day++) {
+    found.push(await metric(app, 'interval_seconds'))
+    await clock.advance(DAY)
+  }
+  t.same(found.map((seconds) => Number(seconds) * SECOND / DAY), [1, 1, 3, 3, 3, 1])
+})
+
+t.test('a cron schedule looks for its interval once a tick, however often it is asked', async (t) => {
+  const { app, clock } = await scheduled(t, { cron: '0 * * * *' })
+  const { latest } = CronRule.prototype
+  t.teardown(() => { CronRule.prototype.latest = latest })
+  let looked = 0
+  CronRule.prototype.latest = function (time) {
+    looked++
+    return latest.call(this, time)
+  }
+  for (let scrape = 0; scrape < 3; scrape++) t.equal(await metric(app, 'interval_seconds'), 3600)
+  t.equal(looked, 1)
+  await clock.advance(HOUR)
+  t.equal(await metric(app, 'interval_seconds'), 3600)
+  t.equal(looked, 2)
+})
+
+t.test('where no tick comes any more, or never two, there is no interval', async (t) => {
+  const at = Date.parse('2026-01-01T00:10:00Z')
+  const { app, clock } = await scheduled(t, { every: HOUR }, { startAt: at, endAt: at })
+  const interval = (): Promise<number | undefined> => metric(app, 'interval_seconds')
+  t.equal(await interval(), undefined, 'one tick is to come')
+  await clock.advance(HOUR)
+  t.equal(await metric(app, 'ticks_total'), 1)
+  t.equal(await interval(), undefined, 'none is to come')
+})
+
+t.test('before the start and after the stop there is no interval', async (t) => {
+  const app = await buildApp(t, { clock: new ManualClock() })
+  app.jobs.define('work', async () => {})
+  app.jobs.schedule('tick', { every: MINUTE }, 'work')
+  const { registry } = app.jobs.metrics!
+  const interval = async (): Promise<number | undefined> => parseExposition(await registry.metrics()).value('jobs_schedule_interval_seconds')
+  t.equal(await interval(), undefined)
+  await app.ready()
+  t.equal(await interval(), 60)
 })

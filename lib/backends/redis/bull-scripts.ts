@@ -1,5 +1,5 @@
 import type { Client } from './connections.ts'
-import { PRIORITY_OF_NONE } from './record.ts'
+import { LOST_START, PRIORITY_OF_NONE } from './record.ts'
 import { restoreKeys, type ScriptArguments } from './script-arguments.ts'
 
 /** What adding a job to a full queue answers; BullMQ's own codes are negative numbers, too. */
@@ -35,7 +35,7 @@ do
     if holder and holder ~= ARGV[1] then return holder end
     redis.call('SET', ARGV[8] .. 'de:' .. uniqueKey, ARGV[1])
   end
-  redis.call('HDEL', KEYS[1], 'stc', 'stacktrace', 'error', 'progress', 'defa')
+  redis.call('HDEL', KEYS[1], 'stc', '${LOST_START}', 'stacktrace', 'error', 'progress', 'defa')
   redis.call('HSET', KEYS[1], 'due', ARGV[7])
 end
 `
@@ -79,13 +79,17 @@ end
 /** What comes before BullMQ's scripts that hand out a job. The latter two have written when they take memory. */
 const FETCHING = { moveToActive: evenIfFull + highFirst(['delayed']), moveToFinished: highFirst(['delayed']), moveToDelayed: highFirst(['delayed', 'active']) }
 
-/** BullMQ returns stalled jobs, whatever their priority, to the wait list (KEYS[2]): from there to the head of their priority. */
+/**
+ * BullMQ returns stalled jobs, whatever their priority, to the wait list (KEYS[2]): from there to the head of their priority. Which start was
+ * lost is noted: the next one tells of it.
+ */
 function prioritizeStalled (lua: string): string {
   return `
 ${evenIfFull}local stalled = (function ()
 ${lua}
 end)()
 for _, id in ipairs(stalled) do
+  redis.call('HSET', ARGV[2] .. id, '${LOST_START}', redis.call('HGET', ARGV[2] .. id, 'ats') or 0)
   local priority = tonumber(redis.call('HGET', ARGV[2] .. id, 'priority')) or 0
   if priority > 0 then
     redis.call('LREM', KEYS[2], -1, id)

@@ -8,6 +8,7 @@ export class RedisDelivery implements Delivery {
   readonly problem: Error | undefined
   readonly dueAt: number | undefined
   readonly stalls: number
+  readonly stalled: boolean
   /** Aborted when the lease is lost. */
   readonly lease: AbortController
   /** Monotonic milliseconds at which the lease was got, or renewed. */
@@ -21,6 +22,7 @@ export class RedisDelivery implements Delivery {
     this.problem = record.problem
     this.dueAt = record.number('due')
     this.stalls = record.number('stc') ?? 0
+    this.stalled = record.stalled
     this.lease = lease
     this.#storeProgress = storeProgress
   }

@@ -1,7 +1,7 @@
-import { QueueKeys, RedisConnection, RedisQueueBackend, type QueueBaseOptions } from 'bullmq'
+import { type Job, QueueKeys, RedisConnection, RedisQueueBackend, type QueueBaseOptions } from 'bullmq'
 import { shorten, type ShortScript } from './bull-scripts.ts'
 import type { Client } from './connections.ts'
-import { StoredJob } from './record.ts'
+import { LOST_START, StoredJob } from './record.ts'
 
 /**
  * BullMQ's operations for a worker. It reads what comes before BullMQ does: a record that BullMQ could not parse would
@@ -45,6 +45,12 @@ export class FetchingBackend extends RedisQueueBackend {
   async wakeWorkers (): Promise<void> {
     const client = await this.client as unknown as Client
     await client.zadd(this.keys.marker!, 0, '0')
+  }
+
+  /** For a job that is given back before anybody has heard of it: its next delivery tells what this one would have told. */
+  async keepStalled ({ id, attemptsStarted }: Pick<Job, 'id' | 'attemptsStarted'>): Promise<void> {
+    const client = await this.client as unknown as Client
+    await client.hset(`${this.keys['']}${id}`, LOST_START, attemptsStarted)
   }
 
   readonly #keep = (reply: unknown): unknown => {

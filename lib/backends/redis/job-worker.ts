@@ -89,6 +89,7 @@ export class JobWorker extends Worker<any, any, string, FetchingBackend> {
       if (taken.deferredFailure === undefined) taken.outcome = this.#run(taken)
       return job
     }
+    if ((job as RunningJob).delivery.stalled) await this.backend.keepStalled(job as RunningJob)
     await this.backend.moveJobFromActiveToWait(job.id!, token!)
     await this.backend.wakeWorkers()
     return undefined as never

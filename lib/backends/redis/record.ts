@@ -9,6 +9,9 @@ import { CANCELLED } from './scripts.ts'
 /** BullMQ serves low priorities first. Plain jobs have none, and are where this one would be. */
 export const PRIORITY_OF_NONE = 1001
 
+/** The field of a job's hash that says which of its starts (BullMQ counts them in `ats`) lost its process last. */
+export const LOST_START = 'lost'
+
 /** What of an envelope BullMQ has no place for; a key of the job's options, which BullMQ keeps as they are. */
 interface Kept {
   readonly correlationId?: string
@@ -69,6 +72,12 @@ export class StoredJob {
 
   get attemptsMade (): number {
     return this.number('atm') ?? 0
+  }
+
+  /** Of a job that was fetched just now: the start before lost its process. */
+  get stalled (): boolean {
+    const lost = this.number(LOST_START)
+    return lost !== undefined && this.number('ats') === lost + 1
   }
 
   get uniqueKey (): string | undefined {

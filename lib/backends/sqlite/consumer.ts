@@ -83,8 +83,12 @@ export class SqliteConsumer implements Consumer {
     const claimed = this.#claimed
     this.#claimed = []
     for (const delivery of claimed) {
-      if (this.#paused) this.#settle(delivery, RELEASED)
-      else this.#deliver(delivery, this.#settle)
+      if (this.#paused) {
+        this.#settle(delivery, RELEASED)
+        continue
+      }
+      delivery.handedOut = true
+      this.#deliver(delivery, this.#settle)
     }
   }
 

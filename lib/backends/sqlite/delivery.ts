@@ -11,6 +11,8 @@ export class SqliteDelivery implements Delivery {
   readonly envelope: JobEnvelope
   readonly problem: Error | undefined
   outcome: Outcome | undefined = undefined
+  /** The core has heard of it. */
+  handedOut = false
   /** What the handler reported and is not stored yet. */
   reported: number | undefined = undefined
   readonly #onProgress: (delivery: SqliteDelivery) => void
@@ -32,6 +34,10 @@ export class SqliteDelivery implements Delivery {
 
   get stalls (): number {
     return this.row.stalls
+  }
+
+  get stalled (): boolean {
+    return this.row.stalled === 1
   }
 
   get dueAt (): number {

@@ -17,6 +17,8 @@ export interface DeliveryRow {
   readonly unique_for: number | null
   readonly run_at: number | null
   readonly stalls: number
+  /** 1 when it has lost its process since it was claimed last. */
+  readonly stalled: number
 }
 
 /** A stored job. */

@@ -85,8 +85,12 @@ CREATE TABLE ${PREFIX}_probe (
   filling BLOB NOT NULL
 );`
 
+/** Whether the job has lost its process since it was claimed last. */
+const VERSION_3 = `
+ALTER TABLE ${PREFIX}_jobs ADD COLUMN stalled INTEGER NOT NULL DEFAULT 0;`
+
 /** From one version to the next. */
-export const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2]
+export const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3]
 
 /** Brings the tables up to date, within a transaction of the caller's. Throws FST_JOBS_NOT_SUPPORTED where a newer release made them. */
 export function migrate (db: DatabaseSync, path: string, migrations = MIGRATIONS): void {

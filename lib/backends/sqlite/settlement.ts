@@ -41,10 +41,10 @@ function finish (tx: Transaction, { settings }: SqliteQueue, { seq, worker }: Sq
   return changes === 1
 }
 
-function release (tx: Transaction, counts: Counts, { seq, worker }: SqliteDelivery, runAt: number | undefined): boolean {
+function release (tx: Transaction, counts: Counts, { handedOut, row, seq, worker }: SqliteDelivery, runAt: number | undefined): boolean {
   const waits = runAt === undefined || runAt <= tx.now
   const { changes } = waits
-    ? tx.sql.release.run(tx.head(counts), seq, worker)
+    ? tx.sql.release.run(tx.head(counts), handedOut ? 0 : row.stalled, seq, worker)
     : tx.sql.releaseUntil.run(storableTime(runAt), seq, worker)
   if (changes === 0) return false
   if (waits) counts.returned++

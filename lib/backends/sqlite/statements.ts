@@ -9,7 +9,7 @@ const TICKS = `${PREFIX}_ticks`
 const WORKERS = `${PREFIX}_workers`
 
 /** What a delivery needs of a job. */
-const DELIVERY = 'seq, line, id, name, payload, attempt, enqueued_at, correlation_id, options, unique_key, unique_for, run_at, stalls'
+const DELIVERY = 'seq, line, id, name, payload, attempt, enqueued_at, correlation_id, options, unique_key, unique_for, run_at, stalls, stalled'
 const HELD = `seq = ? AND place = ${ACTIVE} AND position = ?`
 
 /** Rows that one statement inserts: fewer calls into SQLite. */
@@ -45,7 +45,7 @@ export function prepareStatements (db: DatabaseSync) {
     delete: sql(`DELETE FROM ${JOBS} WHERE seq = ?`),
 
     ready: sql(`SELECT ${DELIVERY} FROM ${JOBS} WHERE queue = ? AND place = ${WAITING} ORDER BY line, position, seq LIMIT ?`),
-    claim: sql(`UPDATE ${JOBS} SET place = ${ACTIVE}, line = 0, position = ?, started = attempt, started_at = ? WHERE seq = ?`),
+    claim: sql(`UPDATE ${JOBS} SET place = ${ACTIVE}, line = 0, position = ?, started = attempt, started_at = ?, stalled = 0 WHERE seq = ?`),
     due: sql(`SELECT seq, rank FROM ${JOBS} WHERE queue = ? AND place = ${DELAYED} AND line = 0 AND position <= ? ORDER BY position, seq LIMIT ?`),
     makeReady: sql(`UPDATE ${JOBS} SET place = ${WAITING}, line = rank, position = ? WHERE seq = ?`),
     nextDue: sql(`SELECT min(position) AS due FROM ${JOBS} WHERE queue = ? AND place = ${DELAYED} AND line = 0`),
@@ -75,7 +75,8 @@ export function prepareStatements (db: DatabaseSync) {
     releaseUntil: sql(`
       UPDATE ${JOBS} SET place = ${DELAYED}, line = 0, position = ?, rank = rank - (rank & 1), started = started - 1 WHERE ${HELD}`),
     release: sql(`
-      UPDATE ${JOBS} SET place = ${WAITING}, line = rank - (rank & 1), rank = rank - (rank & 1), position = ?, started = started - 1 WHERE ${HELD}`),
+      UPDATE ${JOBS} SET place = ${WAITING}, line = rank - (rank & 1), rank = rank - (rank & 1), position = ?, started = started - 1,
+        stalled = ? WHERE ${HELD}`),
     progress: sql(`UPDATE ${JOBS} SET progress = ? WHERE ${HELD}`),
     revive: sql(`
       UPDATE ${JOBS} SET place = ${WAITING}, line = ?, rank = ?, position = ?, run_at = ?, attempt = 1, started = 0, stalls = 0,
@@ -112,7 +113,7 @@ export function prepareStatements (db: DatabaseSync) {
     removeWorker: sql(`DELETE FROM ${WORKERS} WHERE worker = ?`),
     expiredWorkers: sql(`SELECT worker FROM ${WORKERS} WHERE lease_until < ?`),
     giveBack: sql(`
-      UPDATE ${JOBS} SET place = ${WAITING}, line = rank - (rank & 1), rank = rank - (rank & 1), position = ?, started = started - 1,
-        stalls = stalls + ? WHERE queue = ? AND place = ${ACTIVE} AND line = 0 AND position = ?`)
+      UPDATE ${JOBS} SET place = ${WAITING}, line = rank - (rank & 1), rank = rank - (rank & 1), position = ?1, started = started - 1,
+        stalls = stalls + ?2, stalled = ?2 WHERE queue = ?3 AND place = ${ACTIVE} AND line = 0 AND position = ?4`)
   }
 }

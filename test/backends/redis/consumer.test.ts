@@ -1,9 +1,11 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { FetchingBackend } from '../../../lib/backends/redis/fetching.ts'
 import { redis } from '../../../lib/backends/redis/index.ts'
 import type { BackgroundJobsOptions } from '../../../lib/index.ts'
 import { buildApp, deferred } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
+import { parseExposition } from '../../helpers/prometheus.ts'
 import { redisSpace, type RedisSpace } from '../../helpers/redis.ts'
 
 function test (sentence: string, body: (t: Test, space: RedisSpace) => Promise<void>): void {
@@ -62,6 +64,27 @@ test('a job that is fetched while its worker stops or pauses goes back, in front
   await until(() => ran.length + rest.length === 400)
   t.equal(new Set([...ran, ...rest]).size, 400)
   t.same((await next.jobs.status()).queues.default!.deadLetters, 0)
+})
+
+test('a job that is fetched while its worker pauses goes back with the news that it has lost its process', async (t, space) => {
+  const { app, ran } = await appOn(t, space)
+  app.jobs.pause()
+  const { id } = await app.jobs.enqueue('work', 1)
+  // As if its first start had lost its process.
+  await space.client.hset(`${space.prefix}:default:${id}`, 'ats', 1, 'lost', 1)
+  const { takeRecord } = FetchingBackend.prototype
+  t.teardown(() => { FetchingBackend.prototype.takeRecord = takeRecord })
+  FetchingBackend.prototype.takeRecord = function (stored) {
+    FetchingBackend.prototype.takeRecord = takeRecord
+    app.jobs.pause()
+    return takeRecord.call(this, stored)
+  }
+  app.jobs.resume()
+  await until(async () => await space.client.hget(`${space.prefix}:default:${id}`, 'ats') === '2' && (await app.jobs.get(id))!.state === 'waiting')
+  t.same(ran, [])
+  app.jobs.resume()
+  await until(() => ran.length === 1)
+  t.equal(parseExposition(await app.jobs.metrics!.registry.metrics()).value('jobs_stalled_total', { job_name: 'work' }), 1)
 })
 
 test('a unique key is taken again by a job that runs again, and stays for uniqueFor after its end', async (t, space) => {

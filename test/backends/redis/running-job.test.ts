@@ -1,5 +1,7 @@
 import { Queue } from 'bullmq'
 import t, { type Test } from 'tap'
+import type { Outcome } from '../../../lib/backends/index.ts'
+import { deferred } from '../../helpers/app.ts'
 import { redisSpace, type RedisSpace } from '../../helpers/redis.ts'
 import { consume, envelope, openBackend } from '../../helpers/redis-backend.ts'
 import { until } from '../../helpers/outbox.ts'
@@ -38,6 +40,28 @@ test('a job that is handed back with a delay comes again then: the same attempt,
   }
   await until(async () => (await backend.find('job-1'))?.state === 'succeeded')
   t.equal((await backend.find('job-1'))!.attempt, 1)
+})
+
+test('the first delivery after a stall tells of it, and no later one; a dead letter that runs again has no past', async (t, space) => {
+  const backend = await openBackend(t, space)
+  await backend.enqueue('default', [envelope('job-1')], {})
+  const error = { name: 'Error', message: 'no' }
+  const begun = deferred()
+  const held = deferred<Outcome>()
+  const consumer = backend.consume('default', { concurrency: 1 }, (() => {
+    begun.resolve()
+    return held.promise
+  }) as never)
+  t.teardown(() => held.resolve({ type: 'released' }))
+  await begun.promise
+  consumer.pause()
+  // As if its process had ended.
+  await space.client.del(`${space.prefix}:default:job-1:lock`)
+  const deliveries = consume(t, backend, [{ type: 'released' }, { type: 'retry', runAt: Date.now(), error }, { type: 'dead', error }])
+  await until(async () => deliveries.length === 3 && (await backend.find('job-1'))?.state === 'dead')
+  t.equal(await backend.retry('job-1'), true)
+  await until(() => deliveries.length === 4)
+  t.same(deliveries.map(({ envelope, stalls, stalled }) => [envelope.attempt, stalls, stalled]), [[1, 1, true], [1, 1, false], [2, 1, false], [1, 0, false]])
 })
 
 test('a retry that is handed back with a delay comes in its time, and keeps its attempt, its error and the time at which it fell due', async (t, space) => {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { sqlite } from '../../../lib/backends/sqlite/index.ts'
 import { buildApp, deferred, turns, type Deferred } from '../../helpers/app.ts'
 import { ManualClock, SkewedClock } from '../../helpers/clock.ts'
+import { parseExposition } from '../../helpers/prometheus.ts'
 import { test, type SqliteFile } from '../../helpers/sqlite.ts'
 
 const LEASE = 3000
@@ -82,6 +83,31 @@ test('the jobs of a process that is stopped are another’s after its lease, and
   await two.app.jobs.idle()
   t.match(await two.app.jobs.get(id), { state: 'succeeded', attempt: 1 })
   t.match(file.rows('queues'), [{ active: 0, fresh: 0, returned: 0, finished: 1 }])
+})
+
+test('a loss is counted once, where the job is next delivered', async (t, file) => {
+  const time = new ManualClock()
+  const [one, two, three] = [await processOf(file, time), await processOf(file, time), await processOf(file, time)]
+  for (const { app } of [two, three]) app.jobs.pause()
+  const stalled = async ({ app }: Process): Promise<number | undefined> =>
+    parseExposition(await app.jobs.metrics!.registry.metrics()).value('jobs_stalled_total', { job_name: 'held' })
+  await one.app.jobs.enqueue('held', 'a')
+  await turns(20)
+  one.clock.stop()
+  two.app.jobs.resume()
+  await time.advance(LEASE + 1000)
+  t.same(two.ran, ['a 1'])
+  t.equal(await stalled(two), 1)
+  two.clock.stop()
+  three.app.jobs.resume()
+  await time.advance(LEASE + 1000)
+  t.same(three.ran, ['a 1'])
+  t.equal(await stalled(three), 1, 'the loss before was counted there')
+  three.gate.reject(new Error('tried again'))
+  await time.advance(10_000)
+  t.same(three.ran, ['a 1', 'a 2', 'a 3'])
+  t.equal(await stalled(three), 1, 'a retry is no loss')
+  for (const { gate } of [one, two]) gate.resolve()
 })
 
 test('who lost its lease goes on under another name', async (t, file) => {

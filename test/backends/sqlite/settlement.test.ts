@@ -12,7 +12,7 @@ interface Opened {
   clock: ManualClock
   start: number
   /** Every delivery, with its values at the handing-over. */
-  deliveries: { attempt: number, stalls: number | undefined, dueIn: number, at: number }[]
+  deliveries: { attempt: number, stalls: number | undefined, stalled: boolean | undefined, dueIn: number, at: number }[]
   enqueue (id: string, options?: EnvelopeOptions): Promise<unknown>
   /** Begins to work: each delivery comes to the next of the outcomes, then to success. */
   work (...outcomes: Outcome[]): Consumer
@@ -35,7 +35,7 @@ async function open (t: Test, file: SqliteFile): Promise<Opened> {
     enqueue: (id, options) => backend.enqueue('default', [{ id, name: 'work', payload: 1, attempt: 1, enqueuedAt: clock.now(), correlationId: undefined, options }], {}),
     work (...outcomes) {
       const deliver = (delivery: Delivery, settle: (delivery: Delivery, outcome: Outcome) => void): void => {
-        deliveries.push({ attempt: delivery.envelope.attempt, stalls: delivery.stalls, dueIn: delivery.dueAt! - start, at: clock.now() - start })
+        deliveries.push({ attempt: delivery.envelope.attempt, stalls: delivery.stalls, stalled: delivery.stalled, dueIn: delivery.dueAt! - start, at: clock.now() - start })
         settle(delivery, outcomes.shift() ?? { type: 'succeeded' })
       }
       return backend.consume('default', { concurrency: 1 }, deliver as never)
@@ -54,7 +54,7 @@ test('a job that is handed back until a time is delayed until then, with its att
   await clock.advance(999)
   t.equal(deliveries.length, 1)
   await clock.advance(1)
-  t.same(deliveries, [{ attempt: 1, stalls: 3, dueIn: 0, at: 0 }, { attempt: 1, stalls: 3, dueIn: 0, at: 1000 }])
+  t.same(deliveries, [{ attempt: 1, stalls: 3, stalled: false, dueIn: 0, at: 0 }, { attempt: 1, stalls: 3, stalled: false, dueIn: 0, at: 1000 }])
   t.match(await backend.find!('plain'), { state: 'succeeded', attempt: 1 })
   t.match(file.rows('queues'), [{ fresh: 0, returned: 0, delayed: 0, active: 0, finished: 1 }])
 })
@@ -109,4 +109,19 @@ test('what was lost to another process is not handed back', async (t, file) => {
   await turns(30)
   t.match(file.rows('jobs'), [{ place: 2, position: 7 }])
   t.match(file.rows('queues'), [{ active: 1, delayed: 0, returned: 0 }])
+})
+
+test('the first delivery after a stall tells of it, and no later one; one that was called off does not count', async (t, file) => {
+  const { clock, start, deliveries, enqueue, work } = await open(t, file)
+  await enqueue('a')
+  file.connect().exec('UPDATE fastify_jobs_jobs SET stalls = 1, stalled = 1')
+  const consumer = work({ type: 'released' }, { type: 'retry', runAt: start + 10, error: { name: 'Error', message: 'no' } })
+  // It is handed out a turn later.
+  while (file.rows('jobs')[0].place !== 2) await turns(1)
+  consumer.pause()
+  await turns(20)
+  t.same(deliveries, [])
+  consumer.resume()
+  await clock.advance(10)
+  t.same(deliveries.map(({ attempt, stalls, stalled }) => [attempt, stalls, stalled]), [[1, 1, true], [1, 1, false], [2, 1, false]])
 })

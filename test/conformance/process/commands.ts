@@ -28,6 +28,8 @@ export interface Commands {
   idle (): Promise<void>
   /** Ticks of the schedule that this process was too late for, or could not enqueue. */
   lateTicks (): Promise<number>
+  /** Jobs of which this process was told that they had lost theirs. */
+  stalled (): Promise<number>
   deadLetters (): Promise<DeadLetter[]>
   retry (id: string): Promise<boolean>
   /** Ends the jobs 'hold' and 'insist' that run, and those that come. */

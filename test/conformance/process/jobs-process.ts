@@ -95,6 +95,10 @@ export class JobsProcess implements Omit<Commands, 'enqueue'> {
     return this.#call('lateTicks')
   }
 
+  stalled (): Promise<number> {
+    return this.#call('stalled')
+  }
+
   deadLetters (): Promise<DeadLetter[]> {
     return this.#call('deadLetters')
   }

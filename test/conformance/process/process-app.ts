@@ -96,12 +96,11 @@ export class ProcessApp implements Commands {
   }
 
   async lateTicks (): Promise<number> {
-    const { registry } = this.#app.jobs.metrics!
-    const late = ['jobs_schedule_missed_total', 'jobs_schedule_failed_total'].map(async (name) => {
-      const { values } = await registry.getSingleMetric(name)!.get()
-      return values.reduce((sum, { value }) => sum + value, 0)
-    })
-    return (await Promise.all(late)).reduce((sum, count) => sum + count, 0)
+    return await this.#total('jobs_schedule_missed_total') + await this.#total('jobs_schedule_failed_total')
+  }
+
+  async stalled (): Promise<number> {
+    return this.#total('jobs_stalled_total')
   }
 
   async deadLetters (): Promise<DeadLetter[]> {
@@ -120,6 +119,11 @@ export class ProcessApp implements Commands {
 
   async close (): Promise<void> {
     await this.#app.close()
+  }
+
+  async #total (metric: string): Promise<number> {
+    const { values } = await this.#app.jobs.metrics!.registry.getSingleMetric(metric)!.get()
+    return values.reduce((sum, { value }) => sum + value, 0)
   }
 
   async #record (payload: unknown, { job: { id, attempt, schedule } }: JobContext, work?: () => unknown): Promise<void> {
