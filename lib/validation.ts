@@ -1,26 +1,21 @@
-import { Ajv, type ErrorObject } from 'ajv'
 import { describe, InvalidOptionsError, kindOf } from './errors.ts'
-
-const optionsAjv = new Ajv({ strictRequired: false, strictTypes: false, verbose: true })
-optionsAjv.addKeyword({
-  keyword: 'kind',
-  schemaType: 'string',
-  error: { message: ({ schema }) => `must be a ${String(schema)}` },
-  validate: (kind: string, value: unknown) => kind === 'Date' ? value instanceof Date : kind === 'AbortSignal' ? value instanceof AbortSignal : typeof value === kind // eslint-disable-line valid-typeof
-})
+import { compile, type Check, type OptionSchema, type Properties, type Violation } from './option-schema.ts'
 
 /** The schema of an object that has these options and no others. */
-export function object (properties: object, required: string[] = []) {
+export function object (properties: Properties, required: string[] = []): OptionSchema {
   return { type: 'object', additionalProperties: false, properties, required }
 }
 
 export type OptionsCheck = (options: unknown, subject: string) => void
 
 /** A check that throws FST_JOBS_INVALID_OPTIONS, naming the option and never quoting more than a number of it. */
-export function optionsCheck (schema: object): OptionsCheck {
-  const validate = optionsAjv.compile(schema)
+export function optionsCheck (schema: OptionSchema): OptionsCheck {
+  // Compiled when something is checked, not while the module loads: an app uses few of the options.
+  let check: Check | undefined
   return function checkOptions (options, subject) {
-    if (!validate(options)) throw new InvalidOptionsError(`${subject}: ${explain(validate.errors![0]!)}`)
+    check ??= compile(schema)
+    const violation = check(options)
+    if (violation !== undefined) throw new InvalidOptionsError(`${subject}: ${explain(violation)}`)
   }
 }
 
@@ -44,22 +39,7 @@ export function checkName (name: unknown, subject: string): asserts name is stri
   throw new InvalidOptionsError(`${subject}: it must have 1 to 64 letters, digits, '.', '_' or '-', got ${got}`)
 }
 
-function explain (error: ErrorObject): string {
-  const path = error.instancePath.slice(1).replaceAll('/', '.')
-  if (error.keyword === 'additionalProperties') {
-    const name = String(error.params.additionalProperty)
-    return `unknown option '${path === '' ? name : `${path}.${name}`}'`
-  }
-  const subject = path === '' ? 'the options' : `option '${path}'`
-  if (error.propertyName !== undefined) return `${subject} must not have the name '${error.propertyName}': it ${error.message}`
-  return `${subject} ${demand(error)}, got ${describe(error.data)}`
-}
-
-function demand ({ keyword, message, params, schema, parentSchema }: ErrorObject): string {
-  switch (keyword) {
-    case 'enum': return `${message} (${(params.allowedValues as string[]).join(', ')})`
-    case 'const': return `must be false or ${parentSchema!.title}`
-    case 'not': return `must be none of ${(schema as { enum: string[] }).enum.join(', ')}`
-    default: return message!
-  }
+function explain ({ path, unknown, problem }: Violation): string {
+  if (unknown) return `unknown option '${path.join('.')}'`
+  return `${path.length === 0 ? 'the options' : `option '${path.join('.')}'`} ${problem}`
 }
