@@ -6,7 +6,6 @@ import { watchClose } from './close-watch.ts'
 import { provideContainer } from './di.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { JobsFacade } from './jobs.ts'
-import { publishMetrics } from './observability/metrics.ts'
 import { resolveOptions, type ResolvedOptions } from './options.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -33,7 +32,7 @@ async function backgroundJobs (instance: FastifyInstance, given: BackgroundJobsO
     await runtime.closeBackends()
     throw error
   }
-  addRoutes(instance, runtime, options)
+  await addRoutes(instance, runtime, options)
 }
 
 function decorate (instance: FastifyInstance, runtime: Runtime): void {
@@ -81,7 +80,7 @@ function rootOf (instance: FastifyInstance): FastifyInstance {
   return 'ready' in parent ? rootOf(parent as FastifyInstance) : instance
 }
 
-function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health, hideRoutes, metrics, routes }: ResolvedOptions): void {
+async function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health, hideRoutes, metrics, routes }: ResolvedOptions): Promise<void> {
   const own = new OwnRoutes(instance, hideRoutes)
   if (routes !== false) {
     own.register("set another 'routes.prefix', or routes: false for none", () => statusRoutes(instance, runtime, routes.prefix, own))
@@ -91,6 +90,8 @@ function addRoutes (instance: FastifyInstance, runtime: Runtime, { admin, health
     own.register("set another 'health.path', or health: false for none", () => healthRoutes(instance, runtime, health, own))
   }
   if (metrics === false) return
+  // prom-client takes half as long to load as Fastify itself: only an app with metrics waits for it.
+  const { publishMetrics } = await import('./observability/metrics.ts')
   const { registry, publisher } = publishMetrics(runtime, metrics)
   runtime.metrics = { registry, prefix: metrics.prefix }
   instance.addHook('onClose', async () => publisher.withdraw())

@@ -2,7 +2,7 @@ import { Ajv } from 'ajv'
 import t from 'tap'
 import { compile, type OptionSchema } from '../lib/option-schema.ts'
 
-const object = { type: 'object', required: ['a'], additionalProperties: false, properties: { a: { type: 'integer' }, b: { type: 'object', properties: { c: { type: 'number', minimum: 0 } } } } }
+const object: OptionSchema = { type: 'object', required: ['a'], additionalProperties: false, properties: { a: { type: 'integer' }, b: { type: 'object', properties: { c: { type: 'number', minimum: 0 } } } } }
 
 const values: unknown[] = [
   undefined, null, true, false, -1, 0, 1, 1.5, 2, 3, NaN, Infinity, '', 'a', 'ab', 'abc', '😀', '😀😀', '😀😀😀', '\ud800', [], [1], [1, 2], ['a', 'b', 'c'],

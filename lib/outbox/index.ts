@@ -5,7 +5,6 @@ import { systemClock } from '../clock.ts'
 import { isOwnError, OutboxUnavailableError } from '../errors.ts'
 import { poll } from '../services/poll.ts'
 import { destinationOf } from './destination.ts'
-import { publishMetrics, Source } from './metrics.ts'
 import { resolveOptions, type ResolvedOutboxOptions } from './options.ts'
 import { OutboxFacade } from './outbox.ts'
 import { Relay } from './relay.ts'
@@ -29,6 +28,7 @@ async function outbox (instance: FastifyInstance, given: OutboxOptions): Promise
 
   const { metrics } = instance.jobs
   if (metrics === undefined) return
+  const { publishMetrics, Source } = await import('./metrics.ts')
   const withdraw = publishMetrics(metrics, new Source(options.name, relay, store, systemClock))
   instance.addHook('onClose', async () => withdraw())
 }

@@ -3,7 +3,8 @@ import type { ConformanceTarget } from '../target.ts'
 import type { Answer, Call } from './commands.ts'
 import { ProcessApp } from './process-app.ts'
 
-const app = new ProcessApp(await import(process.argv[2]!) as ConformanceTarget)
+// No `await` out here: it is published as CommonJS, too.
+const app = import(process.argv[2]!).then((target: ConformanceTarget) => new ProcessApp(target))
 
 // Whoever is left without a parent goes, too.
 const orphaned = (): void => process.exit(1)
@@ -22,8 +23,8 @@ process.on('message', async (message) => {
   })
 })
 
-process.send!('loaded')
+app.then(() => process.send!('loaded'))
 
 async function run (command: Call['command'], argument: unknown): Promise<unknown> {
-  return app[command](argument as never)
+  return (await app)[command](argument as never)
 }
