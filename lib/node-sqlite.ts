@@ -2,13 +2,13 @@ import { InvalidOptionsError, SqliteNotSupportedError } from './errors.ts'
 
 type SqliteModule = typeof import('node:sqlite')
 
-/**
- * Node.js 20 has none. jest takes no `import()` from CommonJS, which this is once it is built. Throws FST_JOBS_NOT_SUPPORTED. `load` is for tests.
- */
-export function loadSqlite (load: () => SqliteModule | undefined = () => process.getBuiltinModule('node:sqlite')): SqliteModule {
-  const sqlite = load()
-  if (sqlite === undefined) throw new SqliteNotSupportedError(process.version)
-  return sqlite
+/** Imported when it is needed: Node.js 20 has none. Rejects with FST_JOBS_NOT_SUPPORTED. `load` is for tests. */
+export async function loadSqlite (load: () => Promise<SqliteModule> = () => import('node:sqlite')): Promise<SqliteModule> {
+  try {
+    return await load()
+  } catch (cause) {
+    throw new SqliteNotSupportedError(process.version, { cause })
+  }
 }
 
 const IN_MEMORY = /^$|^(file:)?:memory:|^file:.*[?&]mode=memory/

@@ -110,9 +110,7 @@ function isKind (kind: string): (value: unknown) => boolean {
 
 /** In code points, as JSON Schema counts. */
 function lengthOf (text: string): number {
-  let length = 0
-  for (const _ of text) length++
-  return length
+  return Array.from(text).length
 }
 
 function pattern (source: string): Check {

@@ -2,15 +2,17 @@
 // package, and jest can load it. The modules for `import` only name what is in it. Beside them are the declarations that the entry
 // points reach, as CommonJS too, which every setting of TypeScript can import.
 import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join, posix, relative } from 'node:path'
+import { dirname, isAbsolute, join, posix, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rollup, type GetModuleInfo, type Plugin } from 'rollup'
 import typescript from 'typescript'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
+/** Where it grows: `dist/` is there whole, or not at all. */
+const growing = join(root, 'dist.tmp')
 
 // The name of a file of ours in `from './x.ts'`, `import './x.ts'` and `import('./x.ts')`.
 const RELATIVE_TS = /(\b(?:from|import|import\() ?')(\.[^']*)\.ts'/g
@@ -35,9 +37,9 @@ const PROGRAMS: Readonly<Record<string, Entry>> = { 'conformance/child': { sourc
 
 async function bundle (): Promise<void> {
   const input = Object.fromEntries(Object.entries({ ...ENTRIES, ...PROGRAMS }).map(([name, { source }]) => [name, join(root, `${source}.ts`)]))
-  const build = await rollup({ input, external: (id) => !/^[./]/.test(id), plugins: [withoutTypes] })
+  const build = await rollup({ input, external: isExternal, plugins: [toCommonJs] })
   const { output } = await build.write({
-    dir: dist,
+    dir: growing,
     format: 'cjs',
     exports: 'named',
     entryFileNames: '[name].cjs',
@@ -51,12 +53,22 @@ async function bundle (): Promise<void> {
   }
 }
 
-const withoutTypes: Plugin = {
-  name: 'without-types',
+function isExternal (id: string): boolean {
+  return !id.startsWith('.') && !isAbsolute(id)
+}
+
+const CREATE_REQUIRE = /^(import \{ createRequire \} from 'node:module'|const require = createRequire\(import\.meta\.url\));?$/gm
+
+const toCommonJs: Plugin = {
+  name: 'to-common-js',
   transform (code) {
     const compilerOptions = { target: typescript.ScriptTarget.ES2023, module: typescript.ModuleKind.ESNext, verbatimModuleSyntax: true }
-    return { code: typescript.transpileModule(code, { compilerOptions }).outputText, map: null }
-  }
+    // CommonJS has a `require` already, which bundlers understand.
+    return { code: typescript.transpileModule(code, { compilerOptions }).outputText.replace(CREATE_REQUIRE, ''), map: null }
+  },
+  // jest knows no `import()` in CommonJS. Rollup turns those of our own files into `require` itself; this does the same for a dependency's
+  // name. What is no literal may be an ES module of the user's.
+  renderDynamicImport: ({ targetModuleId }) => targetModuleId === null || !isExternal(targetModuleId) ? null : { left: 'Promise.resolve().then(() => require(', right: '))' }
 }
 
 /** Few files load faster than many: the plugin is one, and what only some apps need is beside it. */
@@ -105,10 +117,12 @@ function reachable (from: string, next: (id: string) => readonly string[]): Set<
 }
 
 async function write (file: string, text: string): Promise<void> {
-  await mkdir(dirname(join(dist, file)), { recursive: true })
-  await writeFile(join(dist, file), text)
+  await mkdir(dirname(join(growing, file)), { recursive: true })
+  await writeFile(join(growing, file), text)
 }
 
-await rm(dist, { recursive: true, force: true })
+await rm(growing, { recursive: true, force: true })
 await bundle()
 await declare()
+await rm(dist, { recursive: true, force: true })
+await rename(growing, dist)

@@ -34,7 +34,7 @@ export function sqlite (options: SqliteStoreOptions): OutboxStore {
   checkFile(path, 'the relay')
   return {
     async open () {
-      const { DatabaseSync } = loadSqlite()
+      const { DatabaseSync } = await loadSqlite()
       const store = new SqliteStore(new DatabaseSync(path), table)
       try {
         await store.prepare(createTable)

@@ -50,7 +50,7 @@ export class Connection {
 
   /** Creates the tables where they are missing. Rejects with FST_JOBS_BACKEND_UNAVAILABLE, whose message has the path: no client is there yet. */
   static async open (options: ConnectionOptions, queues: readonly string[]): Promise<Connection> {
-    const { DatabaseSync } = loadSqlite()
+    const { DatabaseSync } = await loadSqlite()
     let db: DatabaseSync | undefined
     try {
       const opened = db = new DatabaseSync(options.path)
