@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
+import { satisfies } from 'semver'
 import t from 'tap'
 import typescript from 'typescript'
 import { redisSpace } from './helpers/redis.ts'
@@ -27,7 +28,7 @@ const tarball = await pack()
 await install()
 
 async function pack (): Promise<string> {
-  const scripts = existsSync(join(root, 'dist', 'lib', 'index.js')) ? ['--ignore-scripts'] : []
+  const scripts = existsSync(join(root, 'dist', 'index.cjs')) ? ['--ignore-scripts'] : []
   await run('npm', ['pack', ...scripts, '--pack-destination', temporary], { cwd: root, env: plainEnvironment() })
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
   return join(temporary, `fastify-background-jobs-${version}.tgz`)
@@ -42,6 +43,7 @@ async function install (): Promise<void> {
 
 async function provide (name: string): Promise<void> {
   const link = join(consumer, 'node_modules', name)
+  if (existsSync(link)) return
   await mkdir(dirname(link), { recursive: true })
   await symlink(join(root, 'node_modules', name), link)
 }
@@ -50,6 +52,8 @@ async function provide (name: string): Promise<void> {
 function plainEnvironment (): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|NODE_V8_COVERAGE|TAP|_TAPJS)/.test(name)))
 }
+
+const allNodes = await nodes()
 
 /** This process's Node, and the one on PATH outside of node_modules where it is another. */
 async function nodes (): Promise<Map<string, string>> {
@@ -62,6 +66,19 @@ async function nodes (): Promise<Map<string, string>> {
     const version = (await run(outside, ['--version'])).stdout.trim()
     const [major = 0, minor = 0] = version.slice(1).split('.').map(Number)
     if ((major > 20 || (major === 20 && minor >= 19)) && !found.has(version)) found.set(version, outside)
+  }
+  return found
+}
+
+/** What each of these programs prints on each Node. The programs of one Node run at the same time. */
+async function outputs (programs: Readonly<Record<string, string>>, args: (version: string, file: string) => string[] = () => []) {
+  const found: { version: string, file: string, output: string }[] = []
+  for (const [version, node] of allNodes) {
+    found.push(...await Promise.all(Object.entries(programs).map(async ([file, source]) => {
+      await writeFile(join(consumer, file), source)
+      const { stdout } = await run(node, [file, ...args(version, file)], { cwd: consumer, env: plainEnvironment() })
+      return { version, file, output: stdout }
+    })))
   }
   return found
 }
@@ -103,12 +120,31 @@ const { memory, NonRetryableError } = require('fastify-background-jobs')
 }
 
 t.test('a consumer runs a job, by import and by require', async (t) => {
-  for (const [version, node] of await nodes()) {
-    for (const [file, source] of Object.entries(programs)) {
-      await writeFile(join(consumer, file), source)
-      const { stdout } = await run(node, [file], { cwd: consumer, env: plainEnvironment() })
-      t.same(JSON.parse(stdout), { seen: ['Ada', 'Eve'], dead: 1 }, `${file} on Node ${version}`)
-    }
+  for (const { version, file, output } of await outputs(programs)) t.same(JSON.parse(output), { seen: ['Ada', 'Eve'], dead: 1 }, `${file} on Node ${version}`)
+})
+
+t.test('a consumer without the engine of the Redis backend hears which package is missing', async (t) => {
+  await writeFile(join(consumer, 'without-engine.mjs'), "import 'fastify-background-jobs/redis'")
+  const failure = await run(process.execPath, ['without-engine.mjs'], { cwd: consumer, env: plainEnvironment() }).catch(({ stderr }: { stderr: string }) => stderr)
+  t.match(failure, /Cannot find (module|package) '(bullmq|ioredis)'/)
+})
+
+t.test('a process that imports and requires the package has one copy of it', async (t) => {
+  for (const name of ['bullmq', 'ioredis']) await provide(name)
+  const { exports } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as { exports: object }
+  const entries = Object.keys(exports).filter((entry) => entry !== './package.json').map((entry) => `fastify-background-jobs${entry.slice(1)}`)
+  const source = `
+import { createRequire } from 'node:module'
+const require = createRequire(import.meta.url)
+const found = {}
+for (const entry of ${JSON.stringify(entries)}) {
+  const [imported, required] = [await import(entry), require(entry)]
+  const names = Object.keys(required)
+  found[entry] = names.length > 0 && names.length === Object.keys(imported).length && names.every((name) => imported[name] === required[name])
+}
+console.log(JSON.stringify(found))`
+  for (const { version, output } of await outputs({ 'both.mjs': source })) {
+    t.same(JSON.parse(output), Object.fromEntries(entries.map((entry) => [entry, true])), `on Node ${version}`)
   }
 })
 
@@ -152,13 +188,9 @@ const path = process.argv[2]
 }
 
 t.test('a consumer relays an event, by import and by require; a Node without SQLite says so', async (t) => {
-  for (const [version, node] of await nodes()) {
-    for (const [file, source] of Object.entries(outboxPrograms)) {
-      await writeFile(join(consumer, file), source)
-      const { stdout } = await run(node, [file, join(consumer, `${version}-${file}.db`)], { cwd: consumer, env: plainEnvironment() })
-      const { supported, ...found } = JSON.parse(stdout) as { supported: boolean }
-      t.same(found, { published: [supported ? 'order-placed' : 'FST_JOBS_NOT_SUPPORTED'], postgres: 'function' }, `${file} on Node ${version}`)
-    }
+  for (const { version, file, output } of await outputs(outboxPrograms, (version, file) => [join(consumer, `${version}-${file}.db`)])) {
+    const { supported, ...found } = JSON.parse(output) as { supported: boolean }
+    t.same(found, { published: [supported ? 'order-placed' : 'FST_JOBS_NOT_SUPPORTED'], postgres: 'function' }, `${file} on Node ${version}`)
   }
 })
 
@@ -195,28 +227,19 @@ const { ${entry} } = require('fastify-background-jobs/${entry}')
 }
 
 t.test('a consumer keeps jobs in SQLite, by import and by require; a Node without it says so', async (t) => {
-  for (const [version, node] of await nodes()) {
-    for (const [file, source] of Object.entries(durablePrograms('sqlite', 'sqlite({ path: process.argv[2] })'))) {
-      await writeFile(join(consumer, file), source)
-      const { stdout } = await run(node, [file, join(consumer, `jobs-${version}-${file}.db`)], { cwd: consumer, env: plainEnvironment() })
-      t.same(JSON.parse(stdout), [version.startsWith('v20.') ? 'FST_JOBS_NOT_SUPPORTED' : 'Ada'], `${file} on Node ${version}`)
-    }
+  const programs = durablePrograms('sqlite', 'sqlite({ path: process.argv[2] })')
+  for (const { version, file, output } of await outputs(programs, (version, file) => [join(consumer, `jobs-${version}-${file}.db`)])) {
+    t.same(JSON.parse(output), [version.startsWith('v20.') ? 'FST_JOBS_NOT_SUPPORTED' : 'Ada'], `${file} on Node ${version}`)
   }
 })
 
-t.test('a consumer keeps jobs in Redis, by import and by require, once the engine is installed', async (t) => {
+t.test('a consumer keeps jobs in Redis, by import and by require', async (t) => {
   const redis = await redisSpace(t)
   if (redis === undefined) return
-  const programs = Object.entries(durablePrograms('redis', 'redis({ url: process.argv[2], prefix: process.argv[3] })'))
-  for (const [file, source] of programs) await writeFile(join(consumer, file), source)
-  const withoutEngine = await run(process.execPath, ['redis.mjs'], { cwd: consumer, env: plainEnvironment() }).catch(({ stderr }: { stderr: string }) => stderr)
-  t.match(withoutEngine, /Cannot find package '(bullmq|ioredis)'/)
   for (const name of ['bullmq', 'ioredis']) await provide(name)
-  for (const [version, node] of await nodes()) {
-    for (const [file] of programs) {
-      const { stdout } = await run(node, [file, redis.url, redis.prefix], { cwd: consumer, env: plainEnvironment() })
-      t.same(JSON.parse(stdout), ['Ada'], `${file} on Node ${version}`)
-    }
+  const programs = durablePrograms('redis', 'redis({ url: process.argv[2], prefix: process.argv[3] })')
+  for (const { version, file, output } of await outputs(programs, (version, file) => [redis.url, `${redis.prefix}-${version}-${file}`])) {
+    t.same(JSON.parse(output), ['Ada'], `${file} on Node ${version}`)
   }
 })
 
@@ -230,7 +253,7 @@ t.test('a consumer runs the conformance suite over a backend of its own, as the 
   }
   const docs = await readFile(join(root, 'docs', 'writing-a-backend.md'), 'utf8')
   for (const [, file, source] of docs.matchAll(/^```js\n\/\/ (\S+)\n(.*?)^```$/gms)) await writeFile(join(consumer, file!), source!)
-  for (const [version, node] of await nodes()) {
+  for (const [version, node] of allNodes) {
     const { stdout } = await run(node, ['--test-reporter=tap', 'conformance.test.js'], { cwd: consumer, env: plainEnvironment() })
     t.match(stdout, /^# pass [1-9]\d+$/m, `on Node ${version}`)
     t.match(stdout, /^# fail 0$/m)
@@ -307,18 +330,19 @@ app.register(jobs.default)
 app.register(jobs.backgroundJobs, { backend: jobs.memory() })
 `)
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  for (const [name, resolution, files] of [
-    ['nodenext', { module: 'nodenext' }, ['module.ts', 'common.cts']],
+  const checks = await Promise.all(([
+    // The strictest setting: it allows no require of an ES module.
+    ['node16', { module: 'node16' }, ['module.ts', 'common.cts']],
     ['bundler', { module: 'preserve', moduleResolution: 'bundler' }, ['module.ts']]
-  ] as const) {
-    await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({
+  ] as const).map(async ([name, resolution, files]) => {
+    await writeFile(join(consumer, `tsconfig.${name}.json`), JSON.stringify({
       compilerOptions: { target: 'ES2023', lib: ['ES2023'], ...resolution, types: ['node'], strict: true, noEmit: true, skipLibCheck: false },
       files
     }))
-    const output = await run(process.execPath, [tsc, '-p', '.'], { cwd: consumer, env: plainEnvironment() })
-      .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)
-    t.equal(output, '', name)
-  }
+    return [name, await run(process.execPath, [tsc, '-p', `tsconfig.${name}.json`], { cwd: consumer, env: plainEnvironment() })
+      .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)] as const
+  }))
+  for (const [name, output] of checks) t.equal(output, '', name)
 })
 
 t.test('publint has nothing to say', async (t) => {
@@ -326,23 +350,132 @@ t.test('publint has nothing to say', async (t) => {
   t.same(messages, [])
 })
 
-// The package is ESM only; require() loads it in every Node it supports, so the profile leaves CommonJS resolution out.
-t.test('the types are not wrong', async (t) => {
+t.test('the types are right for import, for require and for bundlers', async (t) => {
   const attw = join(root, 'node_modules', '@arethetypeswrong', 'cli', 'dist', 'index.js')
-  const output = await run(process.execPath, [attw, tarball, '--profile', 'esm-only', '--no-color'], { env: plainEnvironment() })
+  const output = await run(process.execPath, [attw, tarball, '--profile', 'node16', '--no-color'], { env: plainEnvironment() })
     .then(() => '', (error: { stdout: string, stderr: string }) => `${error.stdout}\n${error.stderr}`)
   t.equal(output, '')
 })
 
-t.test('the tarball holds what is published and nothing else', async (t) => {
-  const files = (await run('tar', ['-tzf', tarball])).stdout.trim().split('\n').map((file) => file.replace(/^package\//, ''))
-  t.same(files.filter((file) => !file.startsWith('dist/')).sort(), ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
-  for (const file of files.filter((file) => file.startsWith('dist/'))) t.match(file, /^dist\/(lib|types|test\/conformance)\/[\w/-]+\.(js|js\.map|d\.ts)$/)
-  t.notOk(files.some((file) => /\.(test|tst)\./.test(file)))
+// jest runs CommonJS unless it is given a flag of Node's.
+t.test('jest runs jobs, without a flag', async (t) => {
+  for (const name of ['@fastify/awilix', 'bullmq', 'ioredis']) await provide(name)
+  const folder = join(consumer, 'jest')
+  await mkdir(folder)
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'jest-consumer', private: true }))
+  await writeFile(join(folder, 'jobs.test.js'), `
+const Fastify = require('fastify')
+const { backgroundJobs, memory, NonRetryableError } = require('fastify-background-jobs')
+const { QueueFullError } = require('fastify-background-jobs/backend')
+const { outbox, sqlite } = require('fastify-background-jobs/outbox')
+require('fastify-background-jobs/redis')
+const files = require('fastify-background-jobs/sqlite')
+
+test('jobs', async () => {
+  const app = Fastify()
+  await app.register(backgroundJobs, {
+    di: { requestScopes: true },
+    queues: { default: { backend: memory() }, small: { capacity: 1, fullMode: 'reject', backend: memory() }, durable: { backend: files.sqlite({ path: __dirname + '/jobs.db' }) } }
+  })
+  await app.register(outbox, { store: sqlite({ path: __dirname + '/outbox.db' }), publish: () => {} })
+  const seen = []
+  app.jobs.define('greet', { schema: { type: 'object' } }, async ({ name }) => {
+    seen.push(name)
+    if (name === 'Eve') throw new NonRetryableError('not her')
+  })
+  app.jobs.define('store', { queue: 'durable' }, async ({ name }) => { seen.push(name) })
+  app.jobs.define('wait', { queue: 'small' }, async () => {})
+  app.jobs.schedule('nightly', { cron: '0 2 * * *' }, 'greet', { payload: {} })
+  await app.ready()
+  await app.jobs.enqueue('greet', { name: 'Ada' })
+  await app.jobs.enqueue('greet', { name: 'Eve' })
+  await app.jobs.enqueue('store', { name: 'Bob' })
+  await app.jobs.idle()
+  expect(seen.sort()).toEqual(['Ada', 'Bob', 'Eve'])
+  expect(await app.jobs.deadLetters.list()).toHaveLength(1)
+  expect(await app.jobs.metrics.registry.metrics()).toMatch(/^jobs_succeeded_total.* 1$/m)
+  await app.jobs.pause('small')
+  await app.jobs.enqueue('wait', 1)
+  await expect(app.jobs.enqueue('wait', 2)).rejects.toBeInstanceOf(QueueFullError)
+  await app.close()
+})`)
+  const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
+  const output = await run(process.execPath, [jest, '--ci', '--watchman=false', '--cacheDirectory', join(temporary, 'jest-cache')], { cwd: folder, env: plainEnvironment() })
+    .then(() => '', (error: { stderr: string }) => error.stderr)
+  t.equal(output, '')
 })
 
-t.test('the source maps bring their sources', async (t) => {
-  const map = JSON.parse(await readFile(join(installed, 'dist', 'lib', 'index.js.map'), 'utf8')) as { sources: string[], sourcesContent?: string[] }
-  t.equal(map.sourcesContent?.length, map.sources.length)
-  t.match(map.sourcesContent?.[0], /fastify-plugin/)
+/** The files of the tarball. */
+async function packedFiles (): Promise<string[]> {
+  return (await run('tar', ['-tzf', tarball])).stdout.trim().split('\n').map((file) => file.replace(/^package\//, ''))
+}
+
+t.test('the tarball holds what a user needs and nothing else', async (t) => {
+  const kinds: readonly [kind: RegExp, atMost: number][] = [
+    [/^(CHANGELOG\.md|LICENSE|README\.md|package\.json)$/, 4],
+    [/^docs\/[\w-]+\.md$/, 10],
+    [/^example\/(README\.md|custom-backend\/[\w-]+\.ts)$/, 10],
+    // What runs: an entry point is one file for require and one that names its exports for import.
+    [/^dist\/([a-z]+|conformance\/index)\.(cjs|mjs|d\.mts)$/, 18],
+    [/^dist\/(internal\/[\w-]+|conformance\/child)\.cjs$/, 8],
+    [/^dist\/types\/(lib|types|test\/conformance)\/[\w/-]+\.d\.cts$/, 45]
+  ]
+  const files = await packedFiles()
+  t.same(files.filter((file) => !kinds.some(([kind]) => kind.test(file))), [])
+  for (const [kind, atMost] of kinds) t.ok(files.filter((file) => kind.test(file)).length <= atMost, `${kind}: ${files.filter((file) => kind.test(file)).length} files`)
+  t.notOk(files.some((file) => /\.(test|tst|map)\b/.test(file)))
+})
+
+t.test('what is published is readable and names no file that is not there', async (t) => {
+  for (const file of (await packedFiles()).filter((file) => /^dist\/.*\.(cjs|mjs)$/.test(file))) {
+    const source = await readFile(join(installed, file), 'utf8')
+    t.notMatch(source, /sourceMappingURL|\.ts'/, file)
+    t.notMatch(source, root, file)
+    for (const [, path] of source.matchAll(/(?:require\(|from )'(\.[^']*)'/g)) t.ok(existsSync(join(installed, dirname(file), path!)), `${file}: ${path}`)
+  }
+  // Bundlers understand it; those of an ES module's kind they do not.
+  t.notMatch(await readFile(join(installed, 'dist', 'internal', 'plugin.cjs'), 'utf8'), /createRequire/)
+})
+
+t.test('the links of the README and the documentation lead to what is installed', async (t) => {
+  const pages = ['README.md', 'CHANGELOG.md', 'example/README.md', ...(await readdir(join(installed, 'docs'))).map((page) => `docs/${page}`)]
+  for (const page of pages) {
+    const text = await readFile(join(installed, page), 'utf8')
+    for (const [link, path, anchor] of text.replaceAll(/^```.*?^```$/gms, '').matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g)) {
+      const target = path === '' ? join(installed, page) : join(installed, dirname(page), path!)
+      t.ok(existsSync(target), `${page}: ${link}`)
+      if (anchor !== undefined) t.ok(anchors(await readFile(target, 'utf8')).includes(anchor), `${page}: ${link}`)
+    }
+  }
+})
+
+/** Of the headings, as repository hosts and npm make them. */
+function anchors (text: string): string[] {
+  return Array.from(text.matchAll(/^#+ (.*)$/gm), ([, heading]) => heading!.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-'))
+}
+
+interface LockedPackage {
+  readonly dependencies?: Record<string, string>
+  readonly peerDependencies?: Record<string, string>
+  readonly peerDependenciesMeta?: Record<string, { optional?: boolean }>
+  readonly engines?: { node?: string }
+}
+
+t.test('every package that comes along runs on the oldest Node that this one supports', async (t) => {
+  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, LockedPackage> }
+  const paths = new Set([''])
+  for (const path of paths) {
+    const { dependencies, peerDependencies, peerDependenciesMeta, engines } = packages[path]!
+    t.ok(satisfies('20.19.0', engines?.node ?? '*'), `${path === '' ? 'this package' : path}: ${engines?.node}`)
+    // What this package only wants beside it, Fastify, is of the app's choice.
+    const names = Object.keys(path === '' ? dependencies! : { ...dependencies, ...peerDependencies }).filter((name) => peerDependenciesMeta?.[name]?.optional !== true)
+    for (const name of names) paths.add(lockedAt(path, name))
+  }
+
+  /** Where Node.js would find it. */
+  function lockedAt (from: string, name: string): string {
+    const at = `${from === '' ? '' : `${from}/`}node_modules/${name}`
+    if (at in packages) return at
+    return lockedAt(from.slice(0, Math.max(0, from.lastIndexOf('/node_modules/'))), name)
+  }
 })
