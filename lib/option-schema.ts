@@ -27,6 +27,8 @@ export interface OptionSchema {
   readonly not?: { readonly enum: readonly unknown[] }
   readonly enum?: readonly unknown[]
   readonly const?: unknown
+  /** What else may be given where `const` is not met. */
+  readonly title?: string
   readonly if?: OptionSchema
   readonly then?: OptionSchema
   readonly else?: OptionSchema
@@ -54,7 +56,8 @@ const KEYWORDS: { readonly [Keyword in keyof Keywords]: (expected: Keywords[Keyw
   pattern,
   not: ({ enum: refused }) => demand(`must be none of ${refused.join(', ')}`, (value) => !refused.includes(value)),
   enum: (allowed) => demand(`must be equal to one of the allowed values (${allowed.join(', ')})`, (value) => allowed.includes(value)),
-  const: (allowed) => demand('must be false or an object', (value) => value === allowed),
+  const: (allowed, { title = 'an object' }) => demand(`must be ${allowed} or ${title}`, (value) => value === allowed),
+  title: () => nothing,
   if: conditional,
   then: () => nothing,
   else: () => nothing,
@@ -72,6 +75,7 @@ const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
   array: Array.isArray,
   string: (value) => typeof value === 'string',
   boolean: (value) => typeof value === 'boolean',
+  null: (value) => value === null,
   number: Number.isFinite,
   integer: Number.isInteger
 }

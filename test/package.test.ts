@@ -129,6 +129,24 @@ t.test('a consumer without the engine of the Redis backend hears which package i
   t.match(failure, /Cannot find (module|package) '(bullmq|ioredis)'/)
 })
 
+t.test('the import loads little, and an app without metrics loads no prom-client', async (t) => {
+  const source = `
+const { backgroundJobs } = require('fastify-background-jobs')
+const loaded = (name) => Object.keys(require.cache).some((file) => file.includes('/node_modules/' + name + '/'))
+const found = ['fastify', 'ajv', 'prom-client', '@fastify/awilix'].filter(loaded)
+const Fastify = require('fastify')
+;(async () => {
+  for (const options of [{ metrics: false }, {}]) {
+    const app = Fastify()
+    await app.register(backgroundJobs, options)
+    await app.close()
+    found.push(loaded('prom-client'))
+  }
+  console.log(JSON.stringify(found))
+})()`
+  for (const { version, output } of await outputs({ 'lazy.cjs': source })) t.same(JSON.parse(output), [false, true], `on Node ${version}`)
+})
+
 t.test('a process that imports and requires the package has one copy of it', async (t) => {
   for (const name of ['bullmq', 'ioredis']) await provide(name)
   const { exports } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as { exports: object }
