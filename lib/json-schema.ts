@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
-import { Ajv, MissingRefError, type ValidateFunction } from 'ajv'
-import addFormats from 'ajv-formats'
+import type { Ajv, MissingRefError, ValidateFunction } from 'ajv'
 import type { FastifyInstance } from 'fastify'
 import type { AjvOptions } from '../types/options.ts'
+import { withFormats } from './ajv.ts'
 import { InvalidOptionsError, InvalidPayloadError } from './errors.ts'
 import { toError } from './serialize-error.ts'
 
@@ -57,6 +57,7 @@ export class JsonPayloadSchema {
 
 /** Whether a schema refers to another one that is not there. No id: the missing part is one of the schema itself. */
 function isMissing (error: unknown): error is MissingRefError {
+  const { MissingRefError } = require('ajv') as typeof import('ajv')
   return error instanceof MissingRefError && error.missingSchema !== ''
 }
 
@@ -69,15 +70,12 @@ const require = createRequire(import.meta.url)
 
 /** The class that compiles each draft. Most apps need one draft: the others are loaded when a schema asks for them, at once, since `define` answers at once. */
 const DRAFTS = {
-  [DRAFT_07]: () => Ajv,
+  [DRAFT_07]: () => (require('ajv') as typeof import('ajv')).Ajv,
   'https://json-schema.org/draft/2019-09/schema': () => require('ajv/dist/2019.js').Ajv2019 as typeof Ajv,
   'https://json-schema.org/draft/2020-12/schema': () => require('ajv/dist/2020.js').Ajv2020 as typeof Ajv
 }
 
 type Draft = keyof typeof DRAFTS
-
-// ajv-formats is CommonJS: its types and its runtime disagree about where the default export is.
-const withFormats = addFormats as unknown as (ajv: Ajv) => Ajv
 
 /** Compiles the JSON Schemas of payloads. */
 export class PayloadCompiler {
