@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -41,8 +41,8 @@ async function install (): Promise<void> {
   await writeFile(join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }))
 }
 
-async function provide (name: string): Promise<void> {
-  const link = join(consumer, 'node_modules', name)
+async function provide (name: string, folder = join(consumer, 'node_modules')): Promise<void> {
+  const link = join(folder, name)
   if (existsSync(link)) return
   await mkdir(dirname(link), { recursive: true })
   await symlink(join(root, 'node_modules', name), link)
@@ -361,6 +361,41 @@ app.register(jobs.backgroundJobs, { backend: jobs.memory() })
       .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)] as const
   }))
   for (const [name, output] of checks) t.equal(output, '', name)
+})
+
+t.test("in pnpm's strict layout an app that has installed @fastify/awilix declares what its scopes hold", async (t) => {
+  // Each package sees what it asks for, and the app what the app asks for.
+  const app = join(temporary, 'strict')
+  const store = join(app, 'node_modules', '.pnpm', 'fastify-background-jobs', 'node_modules')
+  await mkdir(store, { recursive: true })
+  await cp(installed, join(store, 'fastify-background-jobs'), { recursive: true })
+  for (const name of [...Object.keys(dependencies), 'fastify', '@fastify/awilix']) await provide(name, store)
+  for (const name of ['fastify', '@fastify/awilix', '@types/node']) await provide(name, join(app, 'node_modules'))
+  await symlink(join(store, 'fastify-background-jobs'), join(app, 'node_modules', 'fastify-background-jobs'))
+  await writeFile(join(app, 'package.json'), JSON.stringify({ name: 'strict', private: true, type: 'module' }))
+  await writeFile(join(app, 'module.ts'), `
+import Fastify from 'fastify'
+import backgroundJobs from 'fastify-background-jobs'
+
+declare module '@fastify/awilix' {
+  interface Cradle { mailer: { send (to: string): void } }
+}
+
+const app = Fastify()
+await app.register(backgroundJobs, { di: { requestScopes: true } })
+app.jobs.define('mail', async (_payload, { diScope }) => {
+  diScope.resolve('mailer').send('ada@example.org')
+  // @ts-expect-error What nobody declared.
+  diScope.resolve('mailer').post('ada@example.org')
+})
+app.get('/', async (request) => request.diScope.resolve('mailer').send(app.diContainer.resolve('mailer').toString()))
+`)
+  await writeFile(join(app, 'tsconfig.json'), JSON.stringify({
+    compilerOptions: { target: 'ES2023', lib: ['ES2023'], module: 'node16', types: ['node'], strict: true, noEmit: true, skipLibCheck: false }, files: ['module.ts']
+  }))
+  const output = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'], { cwd: app, env: plainEnvironment() })
+    .then(({ stdout }) => stdout, (error: { stdout: string }) => error.stdout)
+  t.equal(output, '')
 })
 
 t.test('publint has nothing to say', async (t) => {
