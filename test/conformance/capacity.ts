@@ -4,7 +4,7 @@ import type { FullMode, QueueOptions } from '../../lib/index.ts'
 import { isPending, NOT_SUPPORTED, numbers, QUEUE_FULL, refused, settled, STOPPING } from './assertions.ts'
 import type { Case } from './case.ts'
 import type { Lab } from './lab.ts'
-import { inTime, until } from './until.ts'
+import { inTime, until, untilThereAre } from './until.ts'
 
 /** A paused app whose queue of two is full of the jobs 1 and 2; undefined where the backend refuses the mode, as it says. */
 async function full (lab: Lab, fullMode: FullMode, queue: QueueOptions = {}): Promise<{ app: FastifyInstance, seen: number[], dropped: unknown[] } | undefined> {
@@ -118,8 +118,8 @@ export const capacity: readonly Case[] = [
       })
       const enqueued = Promise.all(producers.map(settled))
       app.jobs.resume()
-      assert.deepEqual(await inTime('all are enqueued', enqueued), [undefined, undefined, undefined, undefined, undefined])
-      await until('all have run', () => seen!.length === 32)
+      assert.deepEqual(await inTime('all are enqueued', enqueued, { progress: () => seen!.length }), [undefined, undefined, undefined, undefined, undefined])
+      await untilThereAre(32, 'jobs have run', () => seen!.length)
       assert.equal(new Set(seen).size, 32)
       assert.deepEqual(depths.filter((depth) => depth > 2), [])
     }

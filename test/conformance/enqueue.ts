@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { JobInfo } from '../../lib/index.ts'
 import { NOT_SUPPORTED, numbers, refused } from './assertions.ts'
 import type { Case } from './case.ts'
-import { until } from './until.ts'
+import { until, untilThereAre } from './until.ts'
 
 export const enqueue: readonly Case[] = [
   {
@@ -50,7 +50,7 @@ export const enqueue: readonly Case[] = [
       assert.equal(new Set(enqueued.map(({ id }) => id)).size, 100)
       assert.deepEqual(enqueued.map(({ name, queue, status }) => [name, queue, status]),
         jobs.map(({ job }) => [job, job === 'work' ? 'default' : 'other', 'enqueued']))
-      await until('all have run', () => seen.length >= 100)
+      await untilThereAre(100, 'jobs have run', () => seen.length)
       assert.deepEqual(seen.sort((a, b) => a - b), numbers(100))
     }
   },
@@ -76,7 +76,7 @@ export const enqueue: readonly Case[] = [
       await app.ready()
       const ids = ['0', '1', '42', '-1', 'a:b', 'a:b:c:d', 'a/b', "it's", '"quoted"', 'a%b_c', '{a}', '*', '__proto__', '~'.repeat(100)]
       for (const id of ids) assert.deepEqual(await app.jobs.enqueue('work', null, { id }), { id, name: 'work', queue: 'default', status: 'enqueued' })
-      await until('all have run', () => seen.length === ids.length)
+      await untilThereAre(ids.length, 'jobs have run', () => seen.length)
       assert.deepEqual(seen.sort(), ids.sort())
       if (!lab.capabilities.inspect) return
       for (const id of ids) await until(`'${id}' has succeeded`, async () => (await app.jobs.get(id))?.state === 'succeeded')

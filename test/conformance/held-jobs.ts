@@ -1,4 +1,4 @@
-import { until } from './until.ts'
+import { untilThereAre } from './until.ts'
 
 /** A handler whose jobs say when they began, and end when they are told. Jobs are known by their payloads. */
 export class HeldJobs {
@@ -20,11 +20,11 @@ export class HeldJobs {
   }
 
   async haveBegun (count: number): Promise<void> {
-    await until(`${count} jobs have begun`, () => this.begun.length >= count)
+    await untilThereAre(count, 'jobs have begun', () => this.begun.length)
   }
 
   async haveEnded (count: number): Promise<void> {
-    await until(`${count} jobs have ended`, () => this.ended.length >= count)
+    await untilThereAre(count, 'jobs have ended', () => this.ended.length)
   }
 
   /** Ends the job of that payload, which runs. */

@@ -26,7 +26,7 @@ export const opening: readonly Case[] = [
     async run (lab) {
       const app = Fastify()
       const registered = app.register(backgroundJobs, { backend: lab.target.unreachable!() })
-      await assert.rejects(inTime('opening failed', Promise.resolve(registered), CONNECT_TIMEOUT), (error: Error & { code?: string }) => {
+      await assert.rejects(inTime('opening failed', Promise.resolve(registered), { patience: CONNECT_TIMEOUT }), (error: Error & { code?: string }) => {
         assert.equal(error.code, 'FST_JOBS_BACKEND_UNAVAILABLE')
         return true
       })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { NOT_SUPPORTED, numbers, refused } from './assertions.ts'
 import type { Case } from './case.ts'
-import { until } from './until.ts'
+import { until, untilThereAre } from './until.ts'
 
 export const order: readonly Case[] = [
   {
@@ -18,9 +18,9 @@ export const order: readonly Case[] = [
       })
       await app.ready()
       for (const payload of numbers(20)) await app.jobs.enqueue('work', payload)
-      await until('they have run', () => seen.length >= 20)
+      await untilThereAre(20, 'jobs have run', () => seen.length)
       await app.jobs.enqueueMany(numbers(20).map((payload) => ({ job: 'work', payload: 20 + payload })))
-      await until('all have run', () => seen.length >= 40)
+      await untilThereAre(40, 'jobs have run', () => seen.length)
       assert.deepEqual(seen, numbers(40))
     }
   },
@@ -35,7 +35,7 @@ export const order: readonly Case[] = [
       await Promise.all(numbers(30).map((payload) => app.jobs.enqueue('work', payload)))
       await app.jobs.enqueueMany(numbers(30).map((payload) => ({ job: 'work', payload: 30 + payload })))
       app.jobs.resume()
-      await until('all have run', () => seen.length >= 60)
+      await untilThereAre(60, 'jobs have run', () => seen.length)
       assert.deepEqual(seen, numbers(60))
     }
   },
@@ -57,7 +57,7 @@ export const order: readonly Case[] = [
       app.jobs.pause()
       await until('all are due', async () => Date.now() > late + 50 && (await app.jobs.status()).queues.default!)
       app.jobs.resume()
-      await until('all have run', () => seen.length === 12)
+      await untilThereAre(12, 'jobs have run', () => seen.length)
       assert.deepEqual(seen, expected.sort())
     }
   },
@@ -109,7 +109,7 @@ export const order: readonly Case[] = [
       const priorities = { normal: undefined, low: -5, high: 5, zero: 0, highest: 1000, 'high too': 5, lowest: -1000, 'low too': -5 }
       for (const [payload, priority] of Object.entries(priorities)) await app.jobs.enqueue('work', payload, { priority })
       app.jobs.resume()
-      await until('all have run', () => seen.length === 8)
+      await untilThereAre(8, 'jobs have run', () => seen.length)
       assert.deepEqual(seen, ['highest', 'high', 'high too', 'normal', 'zero', 'low', 'low too', 'lowest'])
     }
   },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { INVALID_PAYLOAD, isPending, numbers, PAYLOAD_TOO_LARGE, refused, settled } from './assertions.ts'
 import { storesPayloads, type Case } from './case.ts'
 import type { Lab } from './lab.ts'
-import { inTime, until } from './until.ts'
+import { inTime, until, untilThereAre } from './until.ts'
 
 /** What the handlers of those payloads are given, in their order. */
 async function delivered (lab: Lab, payloads: readonly unknown[]): Promise<unknown[]> {
@@ -11,7 +11,7 @@ async function delivered (lab: Lab, payloads: readonly unknown[]): Promise<unkno
   app.jobs.define('work', async (payload) => { seen.push(payload) })
   await app.ready()
   for (const payload of payloads) await app.jobs.enqueue('work', payload)
-  await until('all have run', () => seen.length === payloads.length)
+  await untilThereAre(payloads.length, 'jobs have run', () => seen.length)
   return seen
 }
 

@@ -26,7 +26,7 @@ export const processes: readonly Case[] = [
       await until('nothing is left', async () => {
         const { queueDepth, inFlight } = await workers[0]!.status()
         return queueDepth + inFlight === 0
-      })
+      }, { progress: () => lab.ledger.length })
       assert.deepEqual(lab.ledger.lines('start').map(({ id }) => id).sort(), ids.sort())
     }
   },
@@ -86,7 +86,7 @@ export const processes: readonly Case[] = [
       const enqueued = producer.enqueueEach(numbers(6).map((payload) => ({ job: 'record', payload })))
       await until('the queue is full', async () => (await worker.status()).queueDepth === 2)
       await worker.resume()
-      await inTime('all are enqueued', enqueued)
+      await inTime('all are enqueued', enqueued, { progress: () => lab.ledger.length })
       await ended(lab, 6)
       assert.deepEqual(lab.ledger.lines('start').map(({ payload }) => payload), numbers(6))
     }

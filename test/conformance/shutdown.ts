@@ -49,7 +49,7 @@ export const shutdown: readonly Case[] = [
       await held.haveBegun(2)
       const closed = app.close()
       held.endAll()
-      await inTime('the app has closed', closed, 30_000)
+      await inTime('the app has closed', closed, { progress: () => held.ended.length })
       assert.deepEqual([...held.ended].sort((a, b) => Number(a) - Number(b)), numbers(10))
     }
   },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { durable, type Case } from './case.ts'
 import { ended, hasState, inspectable, started } from './process/watching.ts'
-import { until } from './until.ts'
+import { until, untilThereAre } from './until.ts'
 
 export const stalls: readonly Case[] = [
   {
@@ -114,14 +114,14 @@ export const stalls: readonly Case[] = [
     async run (lab) {
       const producer = await lab.process({ works: false })
       producer.enqueueForEver({ job: 'record' }).catch(() => {})
-      await until('50 enqueues were acknowledged', () => lab.ledger.lines('acknowledged').length >= 50)
+      await untilThereAre(50, 'enqueues were acknowledged', () => lab.ledger.lines('acknowledged').length)
       await producer.kill()
       const acknowledged = lab.ledger.lines('acknowledged').map(({ id }) => id)
       await lab.process()
       await until('all have run', () => {
         const ran = new Set(lab.ledger.lines('end').map(({ id }) => id))
         return acknowledged.every((id) => ran.has(id))
-      })
+      }, { progress: () => lab.ledger.length })
     }
   },
   {

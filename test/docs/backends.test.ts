@@ -1,16 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { root } from '../helpers/example.ts'
-import { outputOf, programsOf, typeErrors } from '../helpers/programs.ts'
+import { root } from '../helpers/child.ts'
+import { outputOf, programsOf } from '../helpers/programs.ts'
 
 const [fromMemory] = await programsOf('docs/backends.md')
 const IMPORT = "import { redis } from 'fastify-background-jobs/redis'"
 const BACKEND = 'redis({ url: process.env.REDIS_URL, prefix: process.env.REDIS_PREFIX })'
-
-t.test('the program is right by its types', async (t) => {
-  t.equal(await typeErrors(t, [fromMemory!]), '')
-})
 
 const alternatives = {
   redis: [IMPORT, BACKEND],

@@ -4,7 +4,7 @@ import t from 'tap'
 import { createTable as onPostgres } from '../../lib/outbox/postgres-sql.ts'
 import { createTable as onSqlite } from '../../lib/outbox/sqlite-sql.ts'
 import { buildApp } from '../helpers/app.ts'
-import { root } from '../helpers/example.ts'
+import { root } from '../helpers/child.ts'
 import { outputOf } from '../helpers/programs.ts'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)

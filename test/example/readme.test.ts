@@ -1,11 +1,13 @@
-import { execFile } from 'node:child_process'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import t from 'tap'
-import { plainEnv, root, startExample } from '../helpers/example.ts'
+import { ended, plainEnv, root } from '../helpers/child.ts'
+import { packageIsBuilt } from '../helpers/dist.ts'
+import { startExample } from '../helpers/example.ts'
 
 const run = promisify(execFile)
 const readme = await readFile(join(root, 'README.md'), 'utf8')
@@ -65,10 +67,11 @@ t.test("the README's first lines of code work", async (t) => {
     await app.jobs.idle()
     console.log(JSON.stringify({ statusCode, done, state }))
     await app.close()`
-  await writeFile(file, code.replaceAll("'fastify-background-jobs'", `'${join(root, 'lib/index.ts')}'`).replace('{ logger: true }', ''))
-  t.teardown(() => rm(file, { force: true }))
-  const { stdout } = await run(process.execPath, [file], { cwd: root, env: plainEnv })
-  const { statusCode, done, state } = JSON.parse(stdout)
+  await packageIsBuilt()
+  await writeFile(file, code.replace('{ logger: true }', ''))
+  const { out, err } = await ended(spawn(process.execPath, [file], { env: plainEnv, stdio: ['ignore', 'pipe', 'pipe'] }))
+  t.equal(err, '')
+  const { statusCode, done, state } = JSON.parse(out)
   t.match({ statusCode, state }, { statusCode: 202, state: 'succeeded' })
   t.same(done.sort(), [['orders', false], [{ to: 'ada@example.com' }, false], 'report'].sort())
 })

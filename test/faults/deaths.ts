@@ -10,7 +10,7 @@ function linesOf (lab: Lab, event: LedgerLine['event'], id: string, count: numbe
   return until(`job ${id} has ${count} lines '${event}'`, () => {
     const lines = lab.ledger.lines(event).filter((line) => line.id === id)
     return lines.length >= count && lines
-  })
+  }, { progress: () => lab.ledger.length })
 }
 
 async function hasSucceeded (process: JobsProcess, id: string): Promise<void> {

@@ -35,7 +35,7 @@ export async function surviveOutages (lab: Lab, outages: readonly (() => Promise
   await until(`all of ${acknowledged.length} acknowledged jobs have been run`, () => {
     const ended = new Set(lab.ledger.lines('end').map(({ id }) => id))
     return acknowledged.every((id) => ended.has(id))
-  }, 60_000)
+  }, { progress: () => lab.ledger.length })
   assert.deepEqual(lab.ledger.lines('start').filter(({ attempt }) => attempt !== 1), [])
 }
 

@@ -1,22 +1,50 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { text } from 'node:stream/consumers'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inTime } from '../conformance/until.ts'
+
+export const root = join(import.meta.dirname, '../..')
+
+/**
+ * For a child whose types Node.js strips: tap compiles them here, and coverage of the two cannot be added up. Without the cache
+ * each child would strip and compile all of the library anew.
+ */
+export const plainEnv = { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0', NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), 'node-compile-cache') }
 
 // Node 20 runs no TypeScript by itself: the children get the loader that this test was started with.
-const TYPESCRIPT_LOADER = process.execArgv.filter((flag) => flag.includes('@tapjs/typescript'))
+const TYPESCRIPT_LOADER = process.features.typescript ? [] : process.execArgv.filter((flag) => flag.includes('@tapjs/typescript'))
 const LIB = new URL('../../lib/index.ts', import.meta.url).href
 
-/** Runs `body` in a process of its own, which has to end by itself. `flags`: of Node.js. `wrapper`: a command that runs another one. */
-export async function runChild (
-  body: string, { flags = [], wrapper = [] }: { flags?: readonly string[], wrapper?: readonly string[] } = {}
-): Promise<{ code: number | null, signal: string | null, output: string }> {
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: string
+  readonly err: string
+}
+
+/** What a process, with pipes, has printed once it has ended; it is killed when nothing comes of it for long. */
+export async function ended (child: ChildProcess): Promise<Ended> {
+  const printed = { out: '', err: '' }
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => { printed.out += text })
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => { printed.err += text })
+  try {
+    const [code, signal] = await inTime('the process has ended', once(child, 'close'), { progress: () => printed.out.length + printed.err.length }) as [number | null, NodeJS.Signals | null]
+    return { code, signal, ...printed }
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+/** A process that runs `source`, a module, which may import TypeScript. `flags`: of Node.js. `wrapper`: a command that runs another one. */
+export function spawnModule (source: string, { flags = [], wrapper = [] }: { flags?: readonly string[], wrapper?: readonly string[] } = {}): ChildProcess {
+  const [command, ...args] = [...wrapper, process.execPath, ...TYPESCRIPT_LOADER, '--disable-warning=ExperimentalWarning', ...flags, '--input-type=module', '-e', source]
+  return spawn(command!, args, { cwd: root, env: { ...process.env, ...plainEnv }, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Runs `body` in a process of its own, with an `app`, which has to end by itself. */
+export async function runChild (body: string, options: Parameters<typeof spawnModule>[1] = {}): Promise<{ code: number | null, signal: string | null, output: string }> {
   const source = `import Fastify from 'fastify'; import backgroundJobs, { poll } from '${LIB}'; const app = Fastify();${body}`
-  const [command, ...args] = [...wrapper, process.execPath, ...TYPESCRIPT_LOADER, ...flags, '--input-type=module', '-e', source]
-  const child = spawn(command!, args, {
-    cwd: new URL('../..', import.meta.url), stdio: ['ignore', 'pipe', 'pipe']
-  })
-  const killer = setTimeout(() => child.kill('SIGKILL'), 30_000)
-  const [[code, signal], out, err] = await Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)])
-  clearTimeout(killer)
+  const { code, signal, out, err } = await ended(spawnModule(source, options))
   return { code, signal, output: out + err }
 }

@@ -1,13 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
+import { plainEnv, root } from './child.ts'
 
-export const root = join(import.meta.dirname, '../..')
-
-/** For a child whose types Node strips: tap compiles them here, and coverage of the two cannot be added up. */
-export const plainEnv = { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
+export { plainEnv, root }
 
 export interface Example {
   /** Credentials of the admin routes. */

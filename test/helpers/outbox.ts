@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { BackgroundJobsOptions } from '../../lib/index.ts'
 import outbox, { type OutboxEvent, type OutboxOptions } from '../../lib/outbox/index.ts'
 import type { EventResult, NewEvent, OpenStore, OutboxStats } from '../../lib/outbox/store.ts'
+import { until as untilIt, type Wait } from '../conformance/until.ts'
 import { buildApp } from './app.ts'
 
 /** An app with an outbox, not ready yet. */
@@ -14,14 +14,8 @@ export async function outboxApp (t: Test, options: OutboxOptions, jobs: Backgrou
 }
 
 /** Asks again and again until the answer is not false; for what other processes do. */
-export async function until<T> (ask: () => T | Promise<T>, milliseconds = 30_000): Promise<Exclude<T, false | undefined>> {
-  const end = performance.now() + milliseconds
-  for (;;) {
-    const answer = await ask()
-    if (answer !== false && answer !== undefined) return answer as Exclude<T, false | undefined>
-    if (performance.now() > end) throw new Error(`not within ${milliseconds} ms: ${ask}`)
-    await sleep(10)
-  }
+export function until<T> (ask: () => T | Promise<T>, wait?: Wait): Promise<Exclude<T, false | null | undefined>> {
+  return untilIt(`${ask}`, ask, wait)
 }
 
 export function event (id: string, given: Partial<OutboxEvent> = {}): OutboxEvent {

@@ -64,7 +64,7 @@ async function startServer (): Promise<string | undefined> {
   await once(probe, 'listening')
   const { port } = probe.address() as AddressInfo
   await new Promise((resolve) => probe.close(resolve))
-  run(`${bin}/initdb -D ${data}/db -U postgres -A trust`)
+  run(`${bin}/initdb --no-sync -D ${data}/db -U postgres -A trust`)
   run(`${bin}/pg_ctl -D ${data}/db -w -l ${data}/log -o "-p ${port} -k ${data} -c listen_addresses=127.0.0.1 -c fsync=off" start`)
   process.on('exit', () => {
     run(`${bin}/pg_ctl -D ${data}/db -m immediate stop`)

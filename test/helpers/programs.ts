@@ -1,13 +1,12 @@
-import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import { plainEnv, root } from './example.ts'
+import { ended, plainEnv, root } from './child.ts'
+import { packageIsBuilt } from './dist.ts'
 import { postgresSchema } from './postgres.ts'
 import { redisSpace } from './redis.ts'
 
-const execute = promisify(execFile)
 const PROGRAM = /^## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```ts\n((?:(?!^```)[^\n]*\n)*)```\n\n```text\n(.*?)^```$/gms
 
 /** A whole program in the documentation, and what it prints. */
@@ -23,32 +22,40 @@ export async function programsOf (page: string): Promise<Program[]> {
   return Array.from(text.matchAll(PROGRAM), ([, title, code, output]) => ({ title: title!, code: code!, output: output! }))
 }
 
+/** Those of all pages. */
+export async function allPrograms (): Promise<Program[]> {
+  const pages = (await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md'))
+  return (await Promise.all(pages.map((name) => programsOf(`docs/${name}`)))).flat()
+}
+
 /** What the compiler says against the programs. */
 export async function typeErrors (t: Test, programs: readonly Program[]): Promise<string> {
+  await packageIsBuilt()
   const folder = t.testdir()
   const files = programs.map((_, index) => `program-${index}.ts`)
-  await Promise.all(programs.map(({ code }, index) => writeFile(join(folder, files[index]!), withPaths(code))))
+  await Promise.all(programs.map(({ code }, index) => writeFile(join(folder, files[index]!), code)))
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({
-    extends: join(root, 'tsconfig.json'), compilerOptions: { lib: ['ES2024'], allowImportingTsExtensions: true, rewriteRelativeImportExtensions: false }, files, include: []
+    extends: join(root, 'tsconfig.json'), compilerOptions: { lib: ['ES2024'], rewriteRelativeImportExtensions: false }, files, include: []
   }))
-  return execute(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', folder], { env: plainEnv })
-    .then(() => '', ({ stdout }: { stdout: string }) => stdout)
+  const { out, err } = await run([join(root, 'node_modules/typescript/bin/tsc'), '-p', folder])
+  return out + err
 }
 
 /** What a program prints; undefined, with the test skipped, where a server that it needs cannot be had. */
 export async function outputOf (t: Test, program: string): Promise<string | undefined> {
+  await packageIsBuilt()
+  // In a folder of the package, which finds itself by its name there.
   const file = join(t.testdir(), 'program.ts')
   const settings = await settingsOf(t, program)
   if (settings === undefined) return undefined
-  await writeFile(file, withPaths(settings.code))
-  const { stdout, stderr } = await execute(process.execPath, ['--disable-warning=ExperimentalWarning', file], { env: { ...plainEnv, ...settings.env }, timeout: 60_000 })
-  t.equal(stderr, '')
-  return stdout
+  await writeFile(file, settings.code)
+  const { code, out, err } = await run(['--disable-warning=ExperimentalWarning', file], settings.env)
+  t.same({ code, err }, { code: 0, err: '' })
+  return out
 }
 
-function withPaths (code: string): string {
-  const paths: Record<string, string> = { sqlite: 'backends/sqlite/', redis: 'backends/redis/', outbox: 'outbox/' }
-  return code.replaceAll(/'fastify-background-jobs(?:\/(\w+))?'/g, (_, entry?: string) => `'${join(root, 'lib', entry === undefined ? '' : paths[entry]!, 'index.ts')}'`)
+function run (args: readonly string[], env: Record<string, string> = {}): ReturnType<typeof ended> {
+  return ended(spawn(process.execPath, args, { env: { ...plainEnv, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }))
 }
 
 interface Settings { readonly env: Record<string, string>, readonly code: string }

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import type { FastifyInstance } from 'fastify'
 import { NonRetryableError } from '../../lib/index.ts'
 import { postgres, type OutboxEvent, type Publish } from '../../lib/outbox/index.ts'
 import { deferred, logTo } from '../helpers/app.ts'
+import { spawnModule } from '../helpers/child.ts'
 import { outboxApp, until } from '../helpers/outbox.ts'
 import { parseExposition } from '../helpers/prometheus.ts'
 import { postgresDatabase } from '../helpers/outbox-postgres.ts'
@@ -197,8 +198,6 @@ t.test('PostgreSQL: a relay whose connection is terminated goes on, and nothing 
   t.match(lines, [{ service: 'outbox', msg: /pass of the polling service failed/ }])
 })
 
-// Node 20 runs no TypeScript by itself: the children get the loader that this test was started with.
-const TYPESCRIPT_LOADER = process.execArgv.filter((flag) => flag.includes('@tapjs/typescript'))
 const LIB = new URL('../../lib/', import.meta.url).href
 
 interface Child {
@@ -237,16 +236,15 @@ async function startChild (t: Test, database: Database, hang: string): Promise<C
       }
     })
     await app.listen({ host: '127.0.0.1', port: 0 })`
-  const child = spawn(process.execPath, [...TYPESCRIPT_LOADER, '--input-type=module', '-e', source], {
-    cwd: new URL('../..', import.meta.url), stdio: ['ignore', 'pipe', 'inherit']
-  })
+  const child = spawnModule(source)
+  child.stderr!.pipe(process.stderr)
   t.teardown(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.kill('SIGKILL')
     await once(child, 'exit')
   })
   const hangs = (async () => {
-    for await (const line of createInterface({ input: child.stdout })) if (line === 'hangs') return
+    for await (const line of createInterface({ input: child.stdout! })) if (line === 'hangs') return
     throw new Error('the child ended early')
   })()
   return { process: child, hangs, published: async () => (await readFile(file, 'utf8')).trim().split('\n') }

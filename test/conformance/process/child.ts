@@ -1,4 +1,5 @@
 // A process for apps, steered by its parent: `child.ts <url of the target>`.
+import * as nodeModule from 'node:module'
 import type { ConformanceTarget } from '../target.ts'
 import type { Answer, Call } from './commands.ts'
 import { ProcessApp } from './process-app.ts'
@@ -23,7 +24,11 @@ process.on('message', async (message) => {
   })
 })
 
-app.then(() => process.send!('loaded'))
+app.then(() => {
+  process.send!('loaded')
+  // Node.js writes its compile cache when a process ends by itself; most of these are killed. Node.js 20 has none.
+  ;(nodeModule as { flushCompileCache? (): void }).flushCompileCache?.()
+})
 
 async function run (command: Call['command'], argument: unknown): Promise<unknown> {
   return (await app)[command](argument as never)

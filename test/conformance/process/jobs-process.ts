@@ -1,7 +1,8 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { extname } from 'node:path'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DeadLetter, EnqueueOptions, EnqueuedJob, JobsStatus, JobView } from '../../../lib/index.ts'
 import { inTime } from '../until.ts'
@@ -11,8 +12,8 @@ import type { ProcessSettings } from './settings.ts'
 // Beside this file, compiled or not as it is.
 const PROGRAM = fileURLToPath(new URL(`./child${extname(import.meta.url)}`, import.meta.url))
 
-/** Milliseconds: several at once, on a busy machine, with a loader that compiles. */
-const STARTED_WITHIN = 60_000
+// Node's own place for it. Without a cache each process would compile, or strip of its types, all of the library anew.
+const COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), 'node-compile-cache')
 
 /** A process for an app, which can be killed, stopped and continued. It keeps its parent alive only while that waits for an answer. */
 export class JobsProcess implements Omit<Commands, 'enqueue'> {
@@ -182,12 +183,12 @@ export async function spawnProcess (target: string): Promise<JobsProcess> {
     // Values such as undefined arrive as they are.
     serialization: 'advanced',
     // tap would add up the coverage of two ways to compile.
-    env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' },
+    env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, _TAPJS_PROCESSINFO_COVERAGE_: '0' },
     silent: true
   })
   const spawned = new JobsProcess(child)
   const ended = once(child, 'close').then(() => { throw new Error(`the process ended: ${spawned.output}`) })
-  await inTime('the process has loaded', Promise.race([once(child, 'message'), ended]), STARTED_WITHIN)
+  await inTime('the process has loaded', Promise.race([once(child, 'message'), ended]))
   return spawned
 }
 

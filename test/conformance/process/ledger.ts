@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { appendFileSync, closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,38 +19,53 @@ export interface LedgerLine {
   readonly tick?: number
 }
 
-/** What processes did, on disk before it goes on: it outlives the process that is killed the moment after. */
+/** What processes did, in a file before it goes on: it outlives the process that is killed the moment after. */
 export class Ledger {
   readonly path: string
+  /** What was read so far; of a file that grows, only what is new is read. */
+  readonly #lines: LedgerLine[] = []
+  #bytesRead = 0
 
   constructor (path = join(tmpdir(), `ledger-${randomBytes(8).toString('hex')}`)) {
     this.path = path
   }
 
   append (line: Omit<LedgerLine, 'pid' | 'at'>): void {
-    const file = openSync(this.path, 'a')
-    try {
-      // One write of a short line: lines of several processes do not mix.
-      writeSync(file, `${JSON.stringify({ ...line, pid: process.pid, at: Date.now() })}\n`)
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
+    // One write of a short line: lines of several processes do not mix. It is not synced: what a killed process wrote stays with the system.
+    appendFileSync(this.path, `${JSON.stringify({ ...line, pid: process.pid, at: Date.now() })}\n`)
   }
 
   lines (event?: LedgerLine['event']): LedgerLine[] {
-    let text: string
-    try {
-      text = readFileSync(this.path, 'utf8')
-    } catch {
-      return []
-    }
-    // What follows the last line feed is being written.
-    const lines = text.split('\n').slice(0, -1).map((line) => JSON.parse(line) as LedgerLine)
-    return event === undefined ? lines : lines.filter((line) => line.event === event)
+    this.#readOn()
+    return this.#lines.filter((line) => event === undefined || line.event === event)
+  }
+
+  /** How many lines there are: it grows with everything that the processes do. */
+  get length (): number {
+    this.#readOn()
+    return this.#lines.length
   }
 
   async remove (): Promise<void> {
     await rm(this.path, { force: true })
+  }
+
+  #readOn (): void {
+    let file: number
+    try {
+      file = openSync(this.path, 'r')
+    } catch {
+      return
+    }
+    try {
+      const bytes = Buffer.alloc(fstatSync(file).size - this.#bytesRead)
+      readSync(file, bytes, 0, bytes.length, this.#bytesRead)
+      // What follows the last line feed is being written.
+      const end = bytes.lastIndexOf('\n') + 1
+      for (const line of bytes.toString('utf8', 0, end).split('\n').slice(0, -1)) this.#lines.push(JSON.parse(line) as LedgerLine)
+      this.#bytesRead += end
+    } finally {
+      closeSync(file)
+    }
   }
 }

@@ -28,5 +28,5 @@ function lines ({ ledger }: Lab, event: LedgerLine['event'], count: number): Pro
   return until(`the ledger has ${count} lines of '${event}'`, () => {
     const lines = ledger.lines(event)
     return lines.length >= count && lines
-  })
+  }, { progress: () => ledger.length })
 }
