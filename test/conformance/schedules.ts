@@ -109,7 +109,7 @@ export const schedules: readonly Case[] = [
 async function ranEachOnce (lab: Lab, every: number): Promise<boolean> {
   const processes = await lab.idleProcesses(5)
   const [killed, stopped, ...others] = processes as [JobsProcess, JobsProcess, ...JobsProcess[]]
-  const startAt = Date.now() + 2000
+  const startAt = Date.now() + 1000
   const due = numbers(TICKS).map((tick) => startAt + (tick - 1) * every)
   await Promise.all(processes.map((process) => lab.startApp(process, {
     schedule: { rule: { every }, startAt, endAt: due.at(-1)!, overlap: 'allow' }

@@ -1,17 +1,16 @@
 import { execFile, spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import t from 'tap'
+import { until } from '../conformance/until.ts'
 import { ended, plainEnv, root } from '../helpers/child.ts'
 import { packageIsBuilt } from '../helpers/dist.ts'
 import { startExample } from '../helpers/example.ts'
 
 const run = promisify(execFile)
 const readme = await readFile(join(root, 'README.md'), 'utf8')
-const ATTEMPTS = 100
 
 function blocks (language: string): string[] {
   return Array.from(readme.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms')), ([, text]) => text!)
@@ -34,15 +33,15 @@ t.test('the curl lines of the README answer what it says', async (t) => {
   await writeFile(join(cwd, 'photo.jpg'), await sharp({ create: { width: 800, height: 600, channels: 3, background: 'teal' } }).jpeg().toBuffer())
   let jobId = ''
   for (const { command, answer } of steps) {
-    const asks = !/ -d | --data|-X POST/.test(command)
+    const line = command.replaceAll('localhost:3000', base).replaceAll('<jobId>', jobId).replaceAll('<password>', admin.password)
     let found = ''
-    // What a job has done is seen a little later.
-    for (let attempt = 0; attempt < (asks ? ATTEMPTS : 1); attempt++) {
-      const line = command.replaceAll('localhost:3000', base).replaceAll('<jobId>', jobId).replaceAll('<password>', admin.password)
+    const isAnswered = async (): Promise<boolean> => {
       found = (await run('sh', ['-c', line], { cwd, env: plainEnv }).catch(({ stdout }) => ({ stdout }))).stdout
-      if (normal(found) === normal(answer)) break
-      await wait(50)
+      return normal(found) === normal(answer)
     }
+    // What a job has done is seen a little later.
+    if (/ -d | --data|-X POST/.test(command)) await isAnswered()
+    else await until(command, isAnswered).catch(() => {})
     t.equal(normal(found), normal(answer), command)
     jobId = /"jobId":"([^"]+)"/.exec(found)?.[1] ?? jobId
   }

@@ -5,9 +5,9 @@ import { connect, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as wait } from 'node:timers/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { until as waitUntil } from '../conformance/until.ts'
 import { startExample } from '../helpers/example.ts'
 import { redisSpace } from '../helpers/redis.ts'
 
@@ -16,13 +16,9 @@ const skip = (major > 22 || (major === 22 && minor >= 18)) ? false : 'type strip
 
 /** Asks until the answer is what is waited for. */
 async function eventually (ask: () => Promise<any>, isIt: (answer: any) => boolean): Promise<any> {
-  const deadline = Date.now() + 15_000
-  for (;;) {
-    const answer = await ask()
-    if (isIt(answer)) return answer
-    if (Date.now() > deadline) throw new Error(`timed out: ${JSON.stringify(answer)}`)
-    await wait(20)
-  }
+  let answer: any
+  await waitUntil(`${isIt}`, async () => isIt(answer = await ask()))
+  return answer
 }
 
 const redis = await redisSpace(t)
@@ -90,7 +86,7 @@ async function startProxy (t: Test, base: string): Promise<string> {
 async function story (t: Test, settings: Record<string, string>): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'web-app-'))
   t.teardown(() => rm(dataDir, { recursive: true, force: true }))
-  const { admin, base, orderPort, stop } = await startExample(t, { ...settings, DATA_DIR: dataDir, ORDER_SYNC_MS: '50', THUMBNAIL_DELAY_MS: '800' })
+  const { admin, base, orderPort, stop } = await startExample(t, { ...settings, DATA_DIR: dataDir, ORDER_SYNC_MS: '50', THUMBNAIL_DELAY_MS: '1500' })
   t.ok(base, 'the server says where it listens')
 
   const json = async (path: string): Promise<any> => (await fetch(base + path)).json()

@@ -12,6 +12,10 @@ const MOST_STANDSTILL = 2500
 /** More than the faults of a round can cause: a job must not die of them. */
 const MAX_STALLS = 1000
 const LANES = 4
+/** A backlog that workers keep up with: what is left after the faults says nothing more when there is more of it. */
+const CAPACITY = 200
+/** Milliseconds of a job: whenever a process is killed, it is in the middle of some. */
+const TAKES = 20
 
 /**
  * Processes that enqueue and work are killed, or stopped and continued, at random moments; new ones come. In the end, every job
@@ -20,7 +24,7 @@ const LANES = 4
 export async function chaos (lab: Lab, seed: number): Promise<void> {
   const random = randomFrom(seed)
   const join = async (): Promise<JobsProcess> => {
-    const process = await lab.process({ maxStalls: MAX_STALLS, queue: { concurrency: 3, history: 10_000, capacity: 100_000 } })
+    const process = await lab.process({ maxStalls: MAX_STALLS, takes: TAKES, queue: { concurrency: 3, history: 10_000, capacity: CAPACITY } })
     for (let lane = 0; lane < LANES; lane++) {
       const job = lane === 0 ? { job: 'fail', payload: { times: 1 } } as const : { job: 'record' } as const
       process.enqueueForEver(job).catch(() => {})
@@ -45,7 +49,7 @@ export async function chaos (lab: Lab, seed: number): Promise<void> {
 
   const acknowledged = lab.ledger.lines('acknowledged').map(({ id }) => id)
   assert.ok(acknowledged.length > 0, 'something was enqueued')
-  const heir = await lab.process({ maxStalls: MAX_STALLS, queue: { concurrency: 10, history: 10_000, capacity: 100_000 } })
+  const heir = await lab.process({ maxStalls: MAX_STALLS, queue: { concurrency: 10, history: 10_000, capacity: CAPACITY } })
   const missing = (): string[] => {
     const ended = new Set(lab.ledger.lines('end').map(({ id }) => id))
     return acknowledged.filter((id) => !ended.has(id))

@@ -4,7 +4,8 @@ import type { JobsProcess } from '../conformance/process/jobs-process.ts'
 import { until } from '../conformance/until.ts'
 
 const LANES = 4
-const SETTINGS = { maxStalls: 1000, queue: { concurrency: 3, history: 100_000, capacity: 100_000 } }
+// The capacity keeps the backlog at what workers keep up with.
+const SETTINGS = { maxStalls: 1000, takes: 20, queue: { concurrency: 3, history: 100_000, capacity: 200 } }
 
 /** Enqueues until the process ends; what fails while the server is away is enqueued anew. */
 async function enqueueOn (process: JobsProcess): Promise<void> {

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import backgroundJobs, { type DeadLetter, type EnqueuedJob, type JobContext, type JobsStatus, type JobView } from '../../../lib/index.ts'
 import type { ConformanceTarget } from '../target.ts'
@@ -10,6 +11,7 @@ export class ProcessApp implements Commands {
   readonly #target: ConformanceTarget
   #app!: FastifyInstance
   #ledger!: Ledger
+  #takes = 0
   #release!: () => void
   #released!: Promise<void>
 
@@ -17,8 +19,9 @@ export class ProcessApp implements Commands {
     this.#target = target
   }
 
-  async start ({ space, ledger, queue = {}, works = true, attempts = 3, backoff = 20, maxStalls, shutdown, schedule }: ProcessSettings): Promise<void> {
+  async start ({ space, ledger, queue = {}, works = true, attempts = 3, backoff = 20, maxStalls, takes = 0, shutdown, schedule }: ProcessSettings): Promise<void> {
     this.#ledger = new Ledger(ledger)
+    this.#takes = takes
     this.#released = new Promise<void>((resolve) => { this.#release = resolve })
     const app = this.#app = Fastify()
     await app.register(backgroundJobs, {
@@ -129,6 +132,7 @@ export class ProcessApp implements Commands {
   async #record (payload: unknown, { job: { id, attempt, schedule } }: JobContext, work?: () => unknown): Promise<void> {
     const line = { id, attempt, payload, ...(schedule !== undefined && { tick: schedule.at }) }
     this.#ledger.append({ event: 'start', ...line })
+    if (this.#takes > 0) await setTimeout(this.#takes)
     await work?.()
     this.#ledger.append({ event: 'end', ...line })
   }

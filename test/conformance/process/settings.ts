@@ -19,6 +19,8 @@ export interface ProcessSettings {
   /** Milliseconds between attempts. Default 20. */
   readonly backoff?: number
   readonly maxStalls?: number
+  /** Milliseconds that every job takes at least. Default 0. */
+  readonly takes?: number
   readonly shutdown?: ShutdownOptions
   /** Enqueues 'record' by that rule. */
   readonly schedule?: ScheduleOptions & { readonly rule: ScheduleRule }
