@@ -135,7 +135,11 @@ export const deadLetterCases: readonly Case[] = [
       succeed()
       app.jobs.resume()
       await until('the second one has succeeded', async () => (await app.jobs.get(second.id))?.state === 'succeeded')
+      app.jobs.pause()
       assert.equal(await app.jobs.deadLetters.retry(first.id), true)
+      const third = await app.jobs.enqueue('fail', 'third', { uniqueKey: 'key' })
+      assert.deepEqual([third.id, third.status], [first.id, 'duplicate'], 'it has its key again')
+      app.jobs.resume()
       await until('the first one has succeeded', async () => (await app.jobs.get(first.id))?.state === 'succeeded')
       assert.deepEqual(begun.map(({ payload }) => payload), ['first', 'second', 'first'])
     }

@@ -131,7 +131,7 @@ export const retries: readonly Case[] = [
     }
   },
   {
-    name: 'every attempt gets the payload as it was enqueued, whatever an earlier one did to it',
+    name: 'every attempt gets the payload as it was enqueued, whatever an earlier one did to it, and so does the dead letter',
     appliesTo: storesPayloads,
     async run (lab) {
       const app = await lab.app()
@@ -139,12 +139,14 @@ export const retries: readonly Case[] = [
       app.jobs.define('work', async (payload) => {
         seen.push(structuredClone(payload))
         payload.list.push('changed')
-        if (seen.length < 3) throw new Error('again')
+        throw new Error('again')
       })
       await app.ready()
-      await app.jobs.enqueue('work', { list: [1] })
+      await app.jobs.enqueue('work', { list: [1] }, { attempts: 3 })
       await until('three attempts have run', () => seen.length === 3)
       assert.deepEqual(seen, [{ list: [1] }, { list: [1] }, { list: [1] }])
+      await until('it is dead', async () => (await app.jobs.status()).queues.default!.deadLetters === 1)
+      if (lab.capabilities.inspect) assert.deepEqual((await app.jobs.deadLetters.list())[0]!.payload, { list: [1] })
     }
   }
 ]

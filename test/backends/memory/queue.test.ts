@@ -55,13 +55,6 @@ t.test("full mode 'reject' fails at once with a 503 and Retry-After, and tells h
   t.same(seen, [1])
 })
 
-t.test("a batch is taken whole or not at all in full mode 'reject'", async (t) => {
-  const { app, add, depth } = await pausedApp(t, { capacity: 3, fullMode: 'reject' })
-  await add(1)
-  await t.rejects(app.jobs.enqueueMany([2, 3, 4].map((payload) => ({ job: 'work', payload }))), FULL)
-  t.equal(await depth(), 1)
-})
-
 t.test("full mode 'dropOldest' loses the job that waited longest and tells onDrop once", async (t) => {
   const { add, dropped, seen, run, state } = await pausedApp(t, { capacity: 2, fullMode: 'dropOldest' })
   const [a] = [await add('a'), await add('b')]
@@ -72,17 +65,6 @@ t.test("full mode 'dropOldest' loses the job that waited longest and tells onDro
   await run()
   t.same(seen, ['b', 'c'])
   t.equal(dropped.length, 1)
-})
-
-t.test("full mode 'dropNewest' loses the job that came last", async (t) => {
-  const { add, dropped, seen, run } = await pausedApp(t, { capacity: 2, fullMode: 'dropNewest' })
-  await add('a')
-  const b = await add('b')
-  await add('c')
-  await turns()
-  t.same(dropped, [[b.id, 'b']])
-  await run()
-  t.same(seen, ['a', 'c'])
 })
 
 t.test("full mode 'dropWrite' loses the job that comes and says so", async (t) => {
@@ -232,23 +214,6 @@ t.test('a retry holds room but is never refused, and depth stays within the capa
   t.same(seen, [['retried', 1], ['a', 1], ['b', 1]])
 })
 
-t.test('a unique key is taken while its job waits and runs, and free after it', async (t) => {
-  const gate = deferred()
-  const app = await buildApp(t)
-  app.jobs.define('work', async () => { await gate.promise })
-  await app.ready()
-  app.jobs.pause()
-  const first = await app.jobs.enqueue('work', 1, { uniqueKey: 'k' })
-  t.same(await app.jobs.enqueue('work', 2, { uniqueKey: 'k' }), { ...first, status: 'duplicate' }, 'waiting')
-  app.jobs.resume()
-  await turns()
-  t.equal((await app.jobs.get(first.id))!.state, 'active')
-  t.same(await app.jobs.enqueue('work', 2, { uniqueKey: 'k' }), { ...first, status: 'duplicate' }, 'running')
-  gate.resolve()
-  await app.jobs.idle()
-  t.match(await app.jobs.enqueue('work', 2, { uniqueKey: 'k', uniqueFor: 0 }), { status: 'enqueued' })
-})
-
 t.test('a unique key stays taken for uniqueFor after its job has ended, even when history has forgotten the job', async (t) => {
   const { clock, add, run, state } = await pausedApp(t, { history: 0 })
   const first = await add(1, { uniqueKey: 'k', uniqueFor: 1000 })
@@ -258,27 +223,6 @@ t.test('a unique key stays taken for uniqueFor after its job has ended, even whe
   t.match(await add(2, { uniqueKey: 'k' }), { id: first.id, status: 'duplicate' })
   await clock.advance(1)
   t.match(await add(2, { uniqueKey: 'k' }), { status: 'enqueued' })
-})
-
-t.test('a unique key belongs to its job name', async (t) => {
-  const { app, add } = await pausedApp(t, {})
-  await add(1, { uniqueKey: 'k' })
-  t.equal((await app.jobs.enqueue('other', 1, { uniqueKey: 'k' })).status, 'enqueued')
-})
-
-t.test('an id that the backend knows is a duplicate', async (t) => {
-  const { add, run } = await pausedApp(t, {})
-  t.match(await add(1, { id: 'mine' }), { id: 'mine', status: 'enqueued' })
-  t.match(await add(2, { id: 'mine' }), { id: 'mine', status: 'duplicate' })
-  await run()
-  t.match(await add(3, { id: 'mine' }), { id: 'mine', status: 'duplicate' }, 'finished')
-})
-
-t.test('history keeps the last finished jobs and forgets the oldest', async (t) => {
-  const { add, run, state } = await pausedApp(t, { history: 2 })
-  const jobs = [await add(1), await add(2), await add(3)]
-  await run()
-  t.same(await Promise.all(jobs.map(({ id }) => state(id))), [undefined, 'succeeded', 'succeeded'])
 })
 
 t.test('nothing grows with the jobs that are done', async (t) => {
@@ -304,25 +248,6 @@ t.test('dead letters are bounded: the oldest is forgotten with a log line', asyn
   t.match(lines.filter(({ msg }) => /forgotten/.test(msg)), [{ jobId: jobs[0]!.id, jobName: 'work', queue: 'default' }])
 })
 
-t.test('dead letters can be listed, limited, retried and removed', async (t) => {
-  const { app, add, run, seen, state } = await pausedApp(t, { concurrency: 1 })
-  const [one, two] = [await add('bad'), await add('bad')]
-  const fine = await add('fine')
-  await run()
-  const { deadLetters } = app.jobs
-  t.match(await deadLetters.list({ queue: 'default' }), [{ id: one.id, payload: 'bad', state: 'dead', error: { message: 'bad' } }, { id: two.id }])
-  t.same((await deadLetters.list({ limit: 1 })).map(({ id }) => id), [one.id])
-  t.equal(await deadLetters.retry(one.id), true)
-  t.match(await app.jobs.get(one.id), { state: 'waiting', attempt: 0, error: undefined, finishedAt: undefined })
-  t.equal(await deadLetters.retry(one.id), false, 'it waits already')
-  t.equal(await deadLetters.remove(two.id), true)
-  t.equal(await state(two.id), undefined)
-  for (const id of [two.id, fine.id]) t.same([await deadLetters.retry(id), await deadLetters.remove(id)], [false, false])
-  await run()
-  t.equal(seen.length, 4)
-  t.equal(await state(one.id), 'dead')
-})
-
 t.test('a dead letter is retried into a full queue, without depth exceeding the capacity', async (t) => {
   const { app, add, run, depth, seen } = await pausedApp(t, { capacity: 1, concurrency: 1, fullMode: 'reject' })
   const dead = await add('bad')
@@ -333,17 +258,6 @@ t.test('a dead letter is retried into a full queue, without depth exceeding the 
   t.equal((await app.jobs.status()).queues.default!.delayed, 1)
   await run()
   t.same(seen, ['bad', 'bad', 'waiting'])
-})
-
-t.test('a dead letter cannot be retried while another job has its unique key', async (t) => {
-  const { app, add, run } = await pausedApp(t, {})
-  const dead = await add('bad', { uniqueKey: 'k' })
-  await run()
-  const other = await add('fine', { uniqueKey: 'k' })
-  await t.rejects(app.jobs.deadLetters.retry(dead.id), { code: 'FST_JOBS_UNIQUE_KEY_TAKEN', statusCode: 409 })
-  await app.jobs.cancel(other.id)
-  t.equal(await app.jobs.deadLetters.retry(dead.id), true)
-  t.match(await add('again', { uniqueKey: 'k' }), { id: dead.id, status: 'duplicate' })
 })
 
 t.test('a dead letter that is retried within uniqueFor gets the whole window again', async (t) => {

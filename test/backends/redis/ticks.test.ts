@@ -47,22 +47,6 @@ test('of an earlier tick only one whose unique key may be forgotten is a duplica
   t.equal((await backend.stats('default')).waiting, 2)
 })
 
-test('a tick of a clock that was wrong is replaced', async (t, space) => {
-  const backend = await openBackend(t, space)
-  t.same(await enqueue(backend, tick('ahead-1', Date.now() + HOUR)), ['enqueued ahead-1'])
-  t.same(await enqueue(backend, tick('run-1', DUE)), ['enqueued run-1'])
-  t.same(await enqueue(backend, tick('again', DUE)), ['duplicate run-1'])
-  t.same(await enqueue(backend, tick('soon-1', Date.now() + MINUTE / 2)), ['enqueued soon-1'])
-  t.same(await enqueue(backend, tick('run-2', DUE + 1)), ['duplicate soon-1'])
-})
-
-test('ticks are those of their queue and key', async (t, space) => {
-  const backend = await openBackend(t, space)
-  t.same(await enqueue(backend, tick('run-1', DUE)), ['enqueued run-1'])
-  t.same(await enqueue(backend, tick('run-2', DUE, { tickKey: 'nightly 2' })), ['enqueued run-2'])
-  t.match(await backend.enqueue('other', [tick('run-3', DUE)], {}), [{ id: 'run-3', status: 'enqueued' }])
-})
-
 test('of many that enqueue a tick at the same time one does, and so within one enqueue', async (t, space) => {
   const backends = await Promise.all([openBackend(t, space), openBackend(t, space)])
   const results = await Promise.all(Array.from({ length: 20 }, (_, n) => enqueue(backends[n % 2]!, tick(`run-${n}`, DUE))))

@@ -17,14 +17,6 @@ async function worker (file: SqliteFile, settings: object = {}, backend: object 
   return { app, clock, ran, lines }
 }
 
-test('the last finished jobs are remembered, as many as history says', async (t, file) => {
-  const { app } = await worker(file, { history: 2, concurrency: 1 })
-  const jobs = await app.jobs.enqueueMany(Array.from({ length: 4 }, (_, payload) => ({ job: 'work', payload })))
-  await app.jobs.idle()
-  t.same(await Promise.all(jobs.map(async ({ id }) => (await app.jobs.get(id))?.state)), [undefined, undefined, 'succeeded', 'succeeded'])
-  t.match(file.rows('queues'), [{ finished: 2 }])
-})
-
 test('without a history a finished job is gone', async (t, file) => {
   const { app } = await worker(file, { history: 0 })
   await app.jobs.enqueue('work', 1)
@@ -61,23 +53,6 @@ test('finished jobs are forgotten after the retention, many in several steps; de
   t.match(file.rows('queues'), [{ finished: 0, dead: 1 }])
 })
 
-test('dead letters can be listed, retried from their first attempt, and removed', async (t, file) => {
-  const { app, ran } = await worker(file, { concurrency: 1 })
-  const { id } = await app.jobs.enqueue('doomed', 'a')
-  await app.jobs.enqueue('doomed', 'b', { correlationId: 'c' })
-  await app.jobs.idle()
-  const letters = await app.jobs.deadLetters.list()
-  t.match(letters, [{ id, payload: 'a', state: 'dead', attempt: 1, error: { message: 'no a' } }, { payload: 'b', correlationId: 'c' }])
-  t.same((await app.jobs.deadLetters.list({ limit: 1 })).map(({ payload }) => payload), ['a'])
-  t.equal(await app.jobs.deadLetters.retry(id), true)
-  await app.jobs.idle()
-  t.same(ran, ['a', 'b', 'a'])
-  t.same((await app.jobs.deadLetters.list()).map(({ payload }) => payload), ['b', 'a'])
-  t.equal(await app.jobs.deadLetters.remove(id), true)
-  for (const call of ['retry', 'remove'] as const) t.equal(await app.jobs.deadLetters[call](id), false)
-  t.match(await app.jobs.status(), { queues: { default: { deadLetters: 1 } } })
-})
-
 test('beyond the limit the oldest dead letter goes, with a log line', async (t, file) => {
   const { app, lines } = await worker(file, { deadLetters: 1, concurrency: 1 })
   const { id } = await app.jobs.enqueue('doomed', 'a')
@@ -111,12 +86,6 @@ test('a given id is known while its job waits, runs and is remembered', async (t
   t.match(await app.jobs.enqueue('work', 5, { id: 'x' }), { status: 'enqueued' })
   await app.jobs.idle()
   t.same(ran, [1, 4, 5])
-})
-
-test('of one batch, the second job with an id is a duplicate of the first', async (t, file) => {
-  const { app } = await worker(file)
-  const results = await app.jobs.enqueueMany([{ job: 'work', payload: 1, id: 'x' }, { job: 'work', payload: 2, id: 'x' }])
-  t.match(results, [{ id: 'x', status: 'enqueued' }, { id: 'x', status: 'duplicate' }])
 })
 
 test('a unique key is taken while its job waits or runs, and for uniqueFor after', async (t, file) => {
@@ -164,19 +133,4 @@ test('a dead letter takes its unique key again when it is retried, unless anothe
   await t.rejects(app.jobs.deadLetters.retry(free.id), { code: 'FST_JOBS_UNIQUE_KEY_TAKEN', heldBy })
   t.match(file.rows('queues'), [{ dead: 1, fresh: 1 }], 'it stays a dead letter')
   t.same(ran, [1, 1, 3])
-})
-
-test('a unique key can be taken for ever', async (t, file) => {
-  const app = await file.app()
-  app.jobs.define('work', async () => {})
-  await app.ready()
-  for (const uniqueFor of [Number.MAX_SAFE_INTEGER, 2 ** 60, 1e300]) {
-    const forever = { uniqueKey: `once ${uniqueFor}`, uniqueFor }
-    app.jobs.pause()
-    const { id } = await app.jobs.enqueue('work', 1, forever)
-    app.jobs.resume()
-    await turns(20)
-    t.match(await app.jobs.get(id), { state: 'succeeded' })
-    t.match(await app.jobs.enqueue('work', 2, forever), { id, status: 'duplicate' })
-  }
 })

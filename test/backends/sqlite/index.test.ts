@@ -40,30 +40,6 @@ t.test('where Node.js has no SQLite, opening says so', async (t) => {
     { code: 'FST_JOBS_NOT_SUPPORTED', statusCode: 501, message: /22\.13/ })
 })
 
-test('jobs survive the process: those that wait, those that are delayed, and what is known of the others', async (t, file) => {
-  const first = await file.app()
-  first.jobs.define('work', async () => {})
-  first.jobs.define('doomed', { attempts: 1 }, async () => { throw new Error('no') })
-  await first.ready()
-  const done = await first.jobs.enqueue('work', 'done')
-  await first.jobs.enqueue('doomed', 'dead')
-  await first.jobs.idle()
-  first.jobs.pause()
-  await first.jobs.enqueue('work', { waits: true }, { correlationId: 'c', priority: 3, uniqueKey: 'k' })
-  await first.jobs.enqueue('work', 'delayed', { delay: 50 })
-  await first.close()
-
-  const second = await file.app()
-  const ran: unknown[] = []
-  second.jobs.define('work', async (payload, { job }) => { ran.push([payload, job.correlationId]) })
-  second.jobs.define('doomed', async () => {})
-  await second.ready()
-  while (ran.length < 2) await turns()
-  t.same(ran, [[{ waits: true }, 'c'], ['delayed', undefined]])
-  t.match(await second.jobs.get(done.id), { state: 'succeeded' })
-  t.match(await second.jobs.deadLetters.list(), [{ payload: 'dead' }])
-})
-
 test('a file in a folder that is not there cannot be opened, and the error says which', async (t, file) => {
   const path = join(file.path, 'nowhere', 'jobs.db')
   await t.rejects(async () => { await buildApp(t, { backend: sqlite({ path }) }) }, { ...UNAVAILABLE, message: /nowhere.jobs\.db.*unable to open/, headers: { 'retry-after': '5' } })
@@ -139,19 +115,6 @@ test('two queues of an app share a backend, and what is enqueued into both is on
   t.equal(file.commits(), before + 1)
   await app.jobs.idle()
   t.same(ran, [1, 2])
-})
-
-test('processes that share the file share the work', async (t, file) => {
-  const ran: unknown[] = []
-  const apps = await Promise.all([1, 2, 3].map(async () => {
-    const app = await file.app({ queues: { default: { capacity: 5000, concurrency: 3 } }, backend: { pollInterval: 10 } })
-    app.jobs.define('work', async (payload) => { ran.push(payload) })
-    await app.ready()
-    return app
-  }))
-  await Promise.all(apps.flatMap((app, n) => Array.from({ length: 300 }, (_, index) => app.jobs.enqueue('work', n * 300 + index))))
-  while (ran.length < 900) await turns()
-  t.same(ran.map(Number).sort((a, b) => a - b), Array.from({ length: 900 }, (_, n) => n))
 })
 
 test('a record that cannot be read becomes a dead letter; those beside it run', async (t, file) => {

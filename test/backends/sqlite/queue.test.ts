@@ -38,16 +38,6 @@ test('a job runs, and its whole life can be looked at', async (t, file) => {
   t.equal(await app.jobs.get('unknown'), undefined)
 })
 
-test('jobs run in the order of their enqueueing, one at a time', async (t, file) => {
-  const { app, ran } = await worker(file, { concurrency: 1 })
-  await app.ready()
-  const payloads = Array.from({ length: 50 }, (_, n) => n)
-  await Promise.all(payloads.slice(0, 30).map((n) => app.jobs.enqueue('work', n)))
-  await app.jobs.enqueueMany(payloads.slice(30).map((payload) => ({ job: 'work', payload })))
-  await idle(app)
-  t.same(ran, payloads)
-})
-
 test('a higher priority goes first; within one, jobs that come back go before new ones', async (t, file) => {
   const { app, ran, clock } = await worker(file, { concurrency: 1 })
   await app.ready()
@@ -138,16 +128,6 @@ test('a consumer that was stopped does not resume', async (t, file) => {
   await app.jobs.enqueue('work', 1, { delay: 10 })
   await app.close()
   t.same(ran, [])
-})
-
-test('jobs wait for the app to be ready', async (t, file) => {
-  const { app, ran, clock } = await worker(file)
-  await app.jobs.enqueue('work', 1)
-  await clock.advance(1000)
-  t.same(ran, [])
-  await app.ready()
-  await idle(app)
-  t.same(ran, [1])
 })
 
 test('cancel takes back what waits or is delayed, and nothing else', async (t, file) => {

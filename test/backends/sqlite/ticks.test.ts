@@ -84,12 +84,6 @@ test('a tick that only a wrong clock can have put into the future does not count
   t.same(remembered(), [['nightly', 0, 'right']])
 })
 
-test('of one call, the second job of a tick is a duplicate of the first', async (t, file) => {
-  const { backend, start } = await open(t, file)
-  const options = { tickKey: 'nightly', schedule: { name: 'nightly', at: start } }
-  t.match(await backend.enqueue('default', [envelope('a', options), envelope('b', options)], {}), [{ id: 'a', status: 'enqueued' }, { id: 'a', status: 'duplicate' }])
-})
-
 for (const fullMode of ['reject', 'dropWrite'] as const) {
   test(`${fullMode}: a job that found no room leaves no tick behind`, async (t, file) => {
     const { backend, tick, remembered } = await open(t, file, { capacity: 1, fullMode })
