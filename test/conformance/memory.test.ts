@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { conformance } from './index.ts'
 
 for (const target of ['memory', 'memory-serialized']) {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { conformance } from './index.ts'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { root } from '../helpers/child.ts'
 import { outputOf, programsOf } from '../helpers/programs.ts'
 

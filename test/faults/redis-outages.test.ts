@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { Redis } from 'ioredis'
 import { setTimeout } from 'node:timers/promises'
 import { privateRedis } from '../helpers/redis.ts'

@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { redisUrl, skipped } from '../helpers/redis.ts'
 import { deaths } from './deaths.ts'
 import { withLab } from './lab.ts'

@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { rounds } from './rounds.ts'
 
 const skip = await import('node:sqlite').then(() => false, () => 'NOT TESTED: node:sqlite needs Node >= 22.13')

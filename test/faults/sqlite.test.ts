@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { until } from '../conformance/until.ts'
 import { deaths } from './deaths.ts'
 import { withLab } from './lab.ts'

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import t, { type Test } from 'tap'
+import '../helpers/file-timeout.ts'
 import pg from 'pg'
 import { systemClock } from '../../lib/clock.ts'
 import { postgres, type PostgresStoreOptions } from '../../lib/outbox/index.ts'

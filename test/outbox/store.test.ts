@@ -1,4 +1,5 @@
 import t from 'tap'
+import '../helpers/file-timeout.ts'
 import { postgresDatabase } from '../helpers/outbox-postgres.ts'
 import { sqliteDatabase } from '../helpers/outbox-sqlite.ts'
 import { storeSuite } from '../helpers/outbox-store-suite.ts'

@@ -1,5 +1,6 @@
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import '../../helpers/file-timeout.ts'
 import { redis } from '../../../lib/backends/redis/index.ts'
 import { buildApp } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'

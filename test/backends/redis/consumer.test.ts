@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { FetchingBackend } from '../../../lib/backends/redis/fetching.ts'
+import '../../helpers/file-timeout.ts'
 import { redis } from '../../../lib/backends/redis/index.ts'
 import type { BackgroundJobsOptions } from '../../../lib/index.ts'
 import { buildApp, deferred } from '../../helpers/app.ts'

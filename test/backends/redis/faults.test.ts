@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
+import '../../helpers/file-timeout.ts'
 import { Redis } from 'ioredis'
 import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
 import { buildApp, deferred, logTo } from '../../helpers/app.ts'
