@@ -130,6 +130,16 @@ test('a consumer that was stopped does not resume', async (t, file) => {
   t.same(ran, [])
 })
 
+test('jobs wait for the app to be ready, whatever polls find before', async (t, file) => {
+  const { app, ran, clock } = await worker(file)
+  await app.jobs.enqueue('work', 1)
+  await clock.advance(1000)
+  t.same(ran, [])
+  await app.ready()
+  await idle(app)
+  t.same(ran, [1])
+})
+
 test('cancel takes back what waits or is delayed, and nothing else', async (t, file) => {
   const { app, ran, clock, gate } = await worker(file, { concurrency: 1 })
   await app.ready()
