@@ -42,7 +42,7 @@ export async function runWithLimitedDisk (limit: Limit, body: string): Promise<{
       const [{ execFileSync }, fs] = await Promise.all([import('node:child_process'), import('node:fs')])
       const folder = ${JSON.stringify(folder)}
       ${prepare[limit]}
-      ${body}`, { wrapper: limit === 'disk' ? OWN_MOUNTS : [] })
+      ${body}`, { isCovered: false, wrapper: limit === 'disk' ? OWN_MOUNTS : [] })
   } finally {
     await rm(folder, { recursive: true })
   }

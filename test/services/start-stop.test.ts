@@ -145,7 +145,7 @@ class Round {
 async function play (seed: number): Promise<string[]> {
   const round = new Round(seed)
   const app = Fastify({ logger: false })
-  await app.register(backgroundJobs, { shutdown: { mode: round.chance(0.3) ? 'stop' : 'drain' } })
+  await app.register(backgroundJobs, { services: { exitCode: false }, shutdown: { mode: round.chance(0.3) ? 'stop' : 'drain' } })
   app.diContainer.register({ thing: asFunction(() => { round.scopes++; return {} }, { lifetime: 'SCOPED', dispose: () => { round.scopes-- } }) })
   const services: Service[] = []
   for (let index = 0; index < Math.floor(round.random() * 6); index++) {
