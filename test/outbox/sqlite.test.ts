@@ -80,7 +80,7 @@ test('a lease that ended is somebody else’s, and its old owner changes nothing
   const [one, two] = [await database.store.open(), await database.store.open()]
   t.teardown(() => [one, two].forEach((store) => store.close()))
   const ids = await add(database, one, '', '')
-  const stored = await one.batch({ limit: 10, hold: 50 }, async (events, batch) => {
+  const stored = await one.batch({ limit: 10, hold: 1000 }, async (events, batch) => {
     t.equal(batch.isLost, false)
     await until(() => batch.isLost)
     const parked = await until(async () => {
