@@ -7,7 +7,7 @@ import { until } from '../conformance/until.ts'
 import { plainEnv, root } from './child.ts'
 
 /** What the build reads. */
-const SOURCES = ['lib', 'types', 'test/conformance', 'package.json', 'tsconfig.build.json']
+const SOURCES = ['lib', 'types', 'test/conformance', 'scripts', 'package.json', 'tsconfig.build.json']
 const LOCK = join(root, '.tap/build.lock')
 
 /**
