@@ -9,6 +9,7 @@ import { publint } from 'publint'
 import { satisfies } from 'semver'
 import t from 'tap'
 import typescript from 'typescript'
+import { packageIsBuilt } from './helpers/dist.ts'
 import { redisSpace } from './helpers/redis.ts'
 
 const run = promisify(execFile)
@@ -28,8 +29,8 @@ const tarball = await pack()
 await install()
 
 async function pack (): Promise<string> {
-  const scripts = existsSync(join(root, 'dist', 'index.cjs')) ? ['--ignore-scripts'] : []
-  await run('npm', ['pack', ...scripts, '--pack-destination', temporary], { cwd: root, env: plainEnvironment() })
+  await packageIsBuilt()
+  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', temporary], { cwd: root, env: plainEnvironment() })
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
   return join(temporary, `fastify-background-jobs-${version}.tgz`)
 }
