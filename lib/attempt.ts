@@ -8,7 +8,7 @@ import { AttemptOverError, CancelledError, InvalidOptionsError, LeaseLostError, 
 import { toError } from './serialize-error.ts'
 import { jobInfo, type Hooks } from './hooks.ts'
 import type { Linked } from './linked-list.ts'
-import { logError, logsDebug } from './log-error.ts'
+import { logError } from './log-error.ts'
 import type { Definition } from './registry.ts'
 import { outcomeOf } from './retry-policy.ts'
 import type { Timer, TimerHeap } from './timer-heap.ts'
@@ -318,4 +318,9 @@ export class Attempt implements JobContext, Linked<Attempt> {
       case 'leaseLost': return new LeaseLostError(name, this.id)
     }
   }
+}
+
+/** Whether lines of that level are written; a disabled logger of Fastify's has no level. */
+function logsDebug (log: FastifyBaseLogger & { isLevelEnabled? (level: string): boolean }): boolean {
+  return log.isLevelEnabled?.('debug') ?? (log.level === 'debug' || log.level === 'trace')
 }

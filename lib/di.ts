@@ -6,8 +6,8 @@ import type { AppCradle } from '../types/cradle.ts'
 import type { DiOptions } from '../types/options.ts'
 import { InvalidOptionsError } from './errors.ts'
 
-/** What @fastify/awilix decorates. */
-const DECORATORS = ['awilixManager', 'diContainer', 'diScope']
+/** What @fastify/awilix decorates the app with. */
+const DECORATORS = ['awilixManager', 'diContainer']
 
 /**
  * Gives an app that has not registered @fastify/awilix a container, in the same way: what is registered with `asyncInit` or `eagerInject`
@@ -18,20 +18,16 @@ export async function provideContainer (instance: FastifyInstance, { requestScop
   if (instance.hasDecorator('diContainer')) return
   // A container of the app's own: @fastify/awilix's default one is shared by the whole process.
   const container = createContainer<AppCradle>()
-  if (requestScopes) {
-    await instance.register(await loadFastifyAwilix(), { container })
-    return
-  }
+  if (requestScopes) await instance.register(await loadFastifyAwilix(), { container })
+  else decorate(instance, container)
+  refuseLateRegistration(instance)
+}
+
+function decorate (instance: FastifyInstance, container: FastifyInstance['diContainer']): void {
   const manager = new AwilixManager({ diContainer: container, asyncInit: true, asyncDispose: true, eagerInject: true, strictBooleanEnforced: true })
   instance.decorate('diContainer', container)
   instance.decorate('awilixManager', manager as never)
-  instance.decorateRequest('diScope', { getter: explainMissingScope } as never)
-  const lateRegistration = watchLateRegistration(instance)
-  instance.addHook('onReady', async () => {
-    const error = lateRegistration()
-    if (error !== undefined) throw error
-    await manager.executeInit()
-  })
+  instance.addHook('onReady', () => manager.executeInit())
   instance.addHook('onClose', async () => {
     await manager.executeDispose()
     await container.dispose()
@@ -47,23 +43,20 @@ async function loadFastifyAwilix (): Promise<typeof FastifyAwilixPlugin> {
   }
 }
 
-function explainMissingScope (): never {
-  throw new InvalidOptionsError("request.diScope: requests have no scope of their own; register @fastify/awilix before fastify-background-jobs, or give the option 'di: { requestScopes: true }'")
-}
-
 /**
  * @fastify/awilix, registered after this plugin, would take the process down: it decorates what is decorated already, in a callback that nobody
- * guards. Its decorators are let go instead, and the start fails with what to do. Returns that error once it has come to it.
+ * guards. Its decorators are ignored instead, and the start fails with what to do.
  */
-function watchLateRegistration (instance: FastifyInstance): () => Error | undefined {
+function refuseLateRegistration (instance: FastifyInstance): void {
   let error: Error | undefined
-  const { decorate, decorateRequest } = instance
-  const unlessOurs = (add: (...args: any[]) => unknown) => function (this: FastifyInstance, name: unknown, ...rest: unknown[]) {
-    if (!DECORATORS.includes(name as string)) return add.call(this, name, ...rest)
-    error ??= new InvalidOptionsError("registration of @fastify/awilix: it came after fastify-background-jobs, which had brought a container by then; register @fastify/awilix first (with @fastify/autoload, which goes by the alphabet: name that plugin in the 'dependencies' of the one that registers fastify-background-jobs)")
+  const refuse = (add: (...args: any[]) => unknown) => function (this: FastifyInstance, name: unknown, ...rest: unknown[]) {
+    if (!DECORATORS.includes(name as string) && !(name === 'diScope' && this.hasRequestDecorator(name))) return add.call(this, name, ...rest)
+    error ??= new InvalidOptionsError(`decorator '${name}': fastify-background-jobs had brought a container by then; register @fastify/awilix first (with @fastify/autoload, which goes by the alphabet: name that plugin in the 'dependencies' of the one that registers fastify-background-jobs)`)
     return this
   }
-  instance.decorate = unlessOurs(decorate) as typeof decorate
-  instance.decorateRequest = unlessOurs(decorateRequest) as typeof decorateRequest
-  return () => error
+  instance.decorate = refuse(instance.decorate) as typeof instance.decorate
+  instance.decorateRequest = refuse(instance.decorateRequest) as typeof instance.decorateRequest
+  instance.addHook('onReady', async () => {
+    if (error !== undefined) throw error
+  })
 }

@@ -1,4 +1,4 @@
-import type { Clock, EnqueueResult } from '../types/backend.ts'
+import type { Clock, EnqueueLimits, EnqueueResult } from '../types/backend.ts'
 import type { EnvelopeOptions, JobEnvelope, ScheduledTick } from '../types/job.ts'
 import type { DelegateHandler, EnqueuedJob, JobToEnqueue } from '../types/jobs.ts'
 import type { DelegateOptions, EnqueueOptions } from '../types/options.ts'
@@ -15,14 +15,11 @@ export interface TickToEnqueue extends ScheduledTick {
   readonly key?: string
 }
 
-/** How long an enqueue that finds no room waits. */
-export interface Patience {
-  begin (queue: Queue, job: string, signal: AbortSignal | undefined): Wait
-}
-
-export interface Wait {
-  readonly signal: AbortSignal
-  end (): void
+/** For whom an enqueue is: a request. */
+export interface Origin {
+  readonly correlationId: string
+  /** How long one call waits for room; `signal` is the caller's own. */
+  readonly wait: { limits (queue: Queue, signal: AbortSignal | undefined): EnqueueLimits }
 }
 
 export interface EnqueuerContext {
@@ -40,11 +37,11 @@ export class Enqueuer {
   }
 
   /** Throws what the caller did wrong at once; rejects with what the backend answers. */
-  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue, patience?: Patience): Promise<EnqueuedJob> {
-    return this.#hand(definition, this.#envelope(definition, payload, options, schedule), options?.signal, patience)
+  enqueue (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue, origin?: Origin): Promise<EnqueuedJob> {
+    return this.#hand(definition, this.#envelope(definition, payload, options, schedule, origin), options?.signal, origin)
   }
 
-  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: TickToEnqueue, patience?: Patience): Promise<EnqueuedJob> {
+  enqueueDelegate (delegate: DelegateHandler, queue: Queue, options: DelegateOptions, schedule?: TickToEnqueue, origin?: Origin): Promise<EnqueuedJob> {
     const { name } = options
     assertTakesDelegates(queue, name)
     assertSupports(queue, options)
@@ -54,72 +51,66 @@ export class Enqueuer {
       ...envelopeOptions(name, options, this.#context.clock.now(), schedule),
       delegate: delegate as (...args: never[]) => unknown
     }
-    return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, options, rare), options.signal, patience)
+    return this.#hand(queue.delegates, this.#newEnvelope(name, undefined, options, rare, origin), options.signal, origin)
   }
 
   /** One round trip a queue. */
-  async enqueueMany (definitions: readonly Definition[], jobs: readonly JobToEnqueue[], signal: AbortSignal | undefined, patience?: Patience): Promise<EnqueuedJob[]> {
-    const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options))
+  async enqueueMany (definitions: readonly Definition[], jobs: readonly JobToEnqueue[], signal: AbortSignal | undefined, origin?: Origin): Promise<EnqueuedJob[]> {
+    const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options, undefined, origin))
     const enqueued: EnqueuedJob[] = new Array(jobs.length)
     for (const queue of new Set(definitions.map(({ lane }) => lane))) {
       const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
-      const wait = patience?.begin(queue, definitions[indices[0]!]!.name, signal)
       try {
         signal?.throwIfAborted()
         // The app may have begun to stop while an earlier queue's jobs waited.
         if (!this.#accepts(queue)) throw this.#context.lifecycle.stopping.reason
-        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), { signal: wait?.signal ?? signal })
+        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), origin?.wait.limits(queue, signal) ?? { signal })
         indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, jobs[index]!.payload, results[at]!) })
       } catch (error) {
         for (const [index, { counters }] of definitions.entries()) {
           if (enqueued[index] === undefined) counters.rejected++
         }
         throw this.#withName(error, definitions[indices[0]!]!)
-      } finally {
-        wait?.end()
       }
     }
     return enqueued
   }
 
-  #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule?: TickToEnqueue): JobEnvelope {
+  #envelope (definition: Definition, payload: unknown, options: EnqueueOptions | undefined, schedule: TickToEnqueue | undefined, origin: Origin | undefined): JobEnvelope {
     this.#assertAccepts(definition)
     if (options !== undefined) assertSupports(definition.lane, options)
     definition.checkPayload(payload)
     const rare = options && envelopeOptions(definition.name, options, this.#context.clock.now(), schedule)
-    return this.#newEnvelope(definition.name, payload, options, definition.stamp === undefined ? rare : { ...definition.stamp, ...rare })
+    return this.#newEnvelope(definition.name, payload, options, definition.stamp === undefined ? rare : { ...definition.stamp, ...rare }, origin)
   }
 
-  #newEnvelope (name: string, payload: unknown, options: EnqueueOptions | undefined, rare: EnvelopeOptions | undefined): JobEnvelope {
+  #newEnvelope (name: string, payload: unknown, options: EnqueueOptions | undefined, rare: EnvelopeOptions | undefined, origin: Origin | undefined): JobEnvelope {
     return {
       id: options?.id ?? uuid(),
       name,
       payload,
       attempt: 1,
       enqueuedAt: this.#context.clock.now(),
-      correlationId: options?.correlationId,
+      correlationId: options?.correlationId ?? origin?.correlationId,
       options: rare
     }
   }
 
-  #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined, patience: Patience | undefined): Promise<EnqueuedJob> {
+  #hand (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined, origin: Origin | undefined): Promise<EnqueuedJob> {
     const result = signal?.aborted ? undefined : definition.lane.backend.offer?.(definition.queue, envelope)
     if (result !== undefined) return Promise.resolve(this.#recordEnqueue(definition, envelope, envelope.payload, result))
-    return this.#handOver(definition, envelope, signal, patience)
+    return this.#handOver(definition, envelope, signal, origin)
   }
 
-  async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined, patience: Patience | undefined): Promise<EnqueuedJob> {
+  async #handOver (definition: Definition, envelope: JobEnvelope, signal: AbortSignal | undefined, origin: Origin | undefined): Promise<EnqueuedJob> {
     const { payload } = envelope
-    const wait = patience?.begin(definition.lane, definition.name, signal)
     try {
       signal?.throwIfAborted()
-      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], { signal: wait?.signal ?? signal })
+      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], origin?.wait.limits(definition.lane, signal) ?? { signal })
       return this.#recordEnqueue(definition, envelope, payload, result!)
     } catch (error) {
       definition.counters.rejected++
       throw this.#withName(error, definition)
-    } finally {
-      wait?.end()
     }
   }
 

@@ -19,6 +19,8 @@ export const PayloadTooLargeError = jobsError('FST_JOBS_PAYLOAD_TOO_LARGE',
   'The payload of %s has %s bytes, more than the %s allowed; store the data elsewhere and pass a reference, or raise maxPayloadBytes', 413)
 export const UnknownJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
   "There is no job '%s'; define it with fastify.jobs.define() before enqueueing it", 500)
+export const DeclaredJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
+  "Job '%s' is only declared in this process; work on its queue in the process that defines it (option 'work')", 500)
 export const NewerJobError = jobsError('FST_JOBS_UNKNOWN_JOB',
   "Job '%s' has version %s, newer than version %s that this app defines; deploy the newer version of the app, then retry the dead letter", 500)
 export const UnknownQueueError = jobsError('FST_JOBS_UNKNOWN_QUEUE', "There is no queue '%s'; the queues are: %s", 500)
@@ -29,7 +31,7 @@ export const InvalidOptionsError = jobsError('FST_JOBS_INVALID_OPTIONS', 'Invali
 export const NobodyWorksError = jobsError('FST_JOBS_INVALID_OPTIONS',
   "Invalid %s: queue '%s' lives in the memory of this process, and option 'work' says that nobody works on it here; give the queue a durable backend, or let this process work on it", 500)
 export const RequestAbortedError = jobsError('FST_JOBS_REQUEST_ABORTED',
-  "The request ended while it waited for room in queue '%s': job '%s' was not enqueued", 499)
+  'The client went away while its request waited for room in a queue: the job was not enqueued', 499)
 export const TimeoutError = jobsError('FST_JOBS_TIMEOUT', "Job '%s' (%s) did not finish within %s ms", 500)
 export const CancelledError = jobsError('FST_JOBS_CANCELLED', "Job '%s' (%s) was cancelled", 500)
 export const StoppedError = jobsError('FST_JOBS_STOPPING', "The app is stopping, job '%s' (%s) was told to stop", 503)

@@ -54,13 +54,13 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
 }
 
 function addLifecycleHooks (instance: FastifyInstance, runtime: Runtime): void {
-  const { context, lifecycle, services } = runtime
+  const { context, lifecycle } = runtime
   const retryAfter = new RetryAfterWhileClosing(instance)
   watchClose(rootOf(instance), () => context.run(lifecycle.closeCalled, lifecycle))
   instance.addHook('onReady', async () => {
     await context.run(lifecycle.start, lifecycle)
     // Whoever waits for the app to be ready is not kept waiting by a loop; an app that does not get ready runs none.
-    rootOf(instance).ready().then(() => context.run(services.run, services), () => {})
+    rootOf(instance).ready().then(() => context.run(lifecycle.run, lifecycle), () => {})
   })
   instance.addHook('preClose', async () => {
     context.run(lifecycle.stop, lifecycle)

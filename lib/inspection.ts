@@ -31,12 +31,13 @@ export class Inspection {
     }
   }
 
-  async get (id: string): Promise<JobView & { attempts: number } | undefined> {
+  async get (id: string): Promise<JobView | undefined> {
     this.#runtime.lifecycle.assertNotStopped(`get('${id}')`)
     const view = await this.#first((backend) => backend.find(id))
     if (view === undefined) return undefined
-    const attempts = view.attempts ?? this.#runtime.definitionOf(view.name, view.queue).attempts
-    return { ...view, attempts }
+    const definition = this.#runtime.definitionOf(view.name, view.queue)
+    // Only the process with the handler knows how often a declared job is tried.
+    return { ...view, attempts: view.attempts ?? (definition.isDeclared ? undefined : definition.attempts) }
   }
 
   async cancel (id: string): Promise<boolean> {

@@ -4,11 +4,12 @@ import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsS
 import type { DeclareOptions, DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
 import type { ScheduleOptions, ScheduleRule } from '../types/schedules.ts'
 import type { Service, ServiceOptions } from '../types/services.ts'
+import type { Origin } from './enqueuer.ts'
 import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
 import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions, MAX_CORRELATION_ID } from './options.ts'
 import { Definition } from './registry.ts'
 import type { Queue } from './queue.ts'
-import { RequestPatience } from './request-patience.ts'
+import { RequestWait } from './request-wait.ts'
 import type { Runtime } from './runtime.ts'
 import { createSchedule } from './schedules/create-schedule.ts'
 import { checkFunction } from './validation.ts'
@@ -72,11 +73,11 @@ export class JobsFacade {
 
   /** `request.jobs`: enqueues on behalf of a request. */
   ofRequest (request: FastifyRequest): RequestJobs {
-    const patience = new RequestPatience(request, this.#runtime.clock)
-    const origin = { correlationId: correlationIdOf(request), patience }
+    // One a call: it counts the time that the call waits.
+    const origin = (): Origin => ({ correlationId: correlationIdOf(request), wait: new RequestWait(request, this.#runtime.clock) })
     return {
-      enqueue: (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions) => this.#enqueue(job, payloadOrOptions, options, origin),
-      enqueueMany: (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }) => this.#enqueueMany(jobs, options, origin)
+      enqueue: (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions) => this.#enqueue(job, payloadOrOptions, options, origin()),
+      enqueueMany: (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }) => this.#enqueueMany(jobs, options, origin())
     } as RequestJobs
   }
 
@@ -85,7 +86,7 @@ export class JobsFacade {
       if (typeof job === 'function') return this.#enqueueDelegate(job, payloadOrOptions as DelegateOptions, origin)
       const definition = this.#definition(job)
       if (options !== undefined) checkEnqueueOptions(options, `enqueue of job '${definition.name}'`)
-      return this.#runtime.enqueuer.enqueue(definition, payloadOrOptions, withOrigin(options, origin), undefined, origin?.patience)
+      return this.#runtime.enqueuer.enqueue(definition, payloadOrOptions, options, undefined, origin)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -103,7 +104,7 @@ export class JobsFacade {
       checkEnqueueOptions(rest, `enqueue of job '${definition.name}'`)
       return definition
     })
-    return this.#runtime.enqueuer.enqueueMany(definitions, jobs.map((job) => withOrigin(job, origin)!), options.signal, origin?.patience)
+    return this.#runtime.enqueuer.enqueueMany(definitions, jobs, options.signal, origin)
   }
 
   schedule (name: string, rule: ScheduleRule, job: string | JobDefinition | DelegateHandler, options?: ScheduleOptions): void {
@@ -122,7 +123,7 @@ export class JobsFacade {
     return this.#runtime.inspection.status()
   }
 
-  async get (id: string): Promise<JobView & { attempts: number } | undefined> {
+  async get (id: string): Promise<JobView | undefined> {
     return this.#runtime.inspection.get(checkId(id, 'get'))
   }
 
@@ -164,19 +165,8 @@ export class JobsFacade {
     checkDelegateOptions(options ?? {}, 'enqueue of an inline function')
     checkFunction(delegate, 1, `enqueue of the inline function '${options.name}': it`)
     const { queue = 'default', ...rest } = options
-    return this.#runtime.enqueuer.enqueueDelegate(delegate, this.#runtime.queue(queue), withOrigin(rest, origin)!, undefined, origin?.patience)
+    return this.#runtime.enqueuer.enqueueDelegate(delegate, this.#runtime.queue(queue), rest, undefined, origin)
   }
-}
-
-/** What the jobs of a request have from it. */
-interface Origin {
-  readonly correlationId: string
-  readonly patience: RequestPatience
-}
-
-function withOrigin<Options extends { correlationId?: string }> (options: Options | undefined, origin: Origin | undefined): Options | undefined {
-  if (origin === undefined || options?.correlationId !== undefined) return options
-  return { ...options, correlationId: origin.correlationId } as Options
 }
 
 /** A request's id may come from a header of the client's: it is made one that every backend takes. */

@@ -75,6 +75,8 @@ export class Lifecycle {
 
   get #isWorking (): boolean {
     const { queues, scheduler, services } = this.#context
+    // A program that has failed, to listen for instance, and says so by its exit code means to end.
+    if (this.#state === 'running' && process.exitCode) return false
     return scheduler.ticks || services.isRunning || queues.some(({ isBusy }) => isBusy)
   }
 
@@ -92,9 +94,14 @@ export class Lifecycle {
     for (const { works, worker } of queues) if (works) worker.start()
     this.#state = 'running'
     scheduler.start()
-    this.#hold.begin()
     this.#logStart()
     this.#warnOfShortGrace()
+  }
+
+  /** The app is ready: services run, and the process lives as long as something is to be done. */
+  run (): void {
+    this.#context.services.run()
+    if (this.#state === 'running') this.#hold.begin()
   }
 
   /** Nothing is started from now on, and a service that is starting is told to stop. What runs goes on until `stop`. */
@@ -149,17 +156,19 @@ export class Lifecycle {
   }
 
   #logStart (): void {
-    const queues = this.#context.queues.map(({ name, backend, concurrency }) => [name, { backend: backend.name, concurrency }])
-    this.#context.log.info({ queues: Object.fromEntries(queues) }, 'background jobs have started')
+    const { log, queues, registry } = this.#context
+    const described = queues.map(({ name, backend, concurrency }) => [name, { backend: backend.name, location: backend.location, concurrency }])
+    log.info({ queues: Object.fromEntries(described) }, 'background jobs have started')
+    const declared = [...registry.all()].filter(({ isDeclared, lane }) => isDeclared && lane.works).map(({ name }) => name)
+    if (declared.length > 0) log.warn({ jobs: declared }, "jobs are only declared here, and this process works on their queues: it hands them back when it takes them; set option 'work', or define them")
   }
 
   // Not by the logger: `fastify start` shows its fatal lines only.
   #warnOfShortGrace (): void {
     const { timeout } = this.#context.shutdown
-    const found = runnerGrace()
-    if (found === undefined || found.grace >= timeout) return
-    const { runner, grace, option } = found
-    process.emitWarning(`'${runner}' ends the process ${grace} ms after it was told to stop, before the ${timeout} ms that background jobs have for it (shutdown.timeout): jobs that run then are lost or run again. Raise ${option} above shutdown.timeout`, { code: 'FST_JOBS_SHORT_GRACE' })
+    const grace = runnerGrace()
+    if (grace === undefined || grace >= timeout) return
+    process.emitWarning(`'fastify start' ends the process ${grace} ms after it was told to stop, unless --close-grace-delay says otherwise; background jobs have ${timeout} ms for it (shutdown.timeout), and those that run longer than the process are lost or run again. Set FASTIFY_CLOSE_GRACE_DELAY=${timeout + 1000} in the environment: it also ends this warning`, { code: 'FST_JOBS_SHORT_GRACE' })
   }
 
   // A method, since the compiler does not see that the state may change while something is awaited.

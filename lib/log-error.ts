@@ -10,11 +10,6 @@ export function logError (log: FastifyBaseLogger, level: 'warn' | 'error', throw
   }
 }
 
-/** Whether lines of that level are written; a disabled logger of Fastify's has no level. */
-export function logsDebug (log: FastifyBaseLogger & { isLevelEnabled? (level: string): boolean }): boolean {
-  return log.isLevelEnabled?.('debug') ?? (log.level === 'debug' || log.level === 'trace')
-}
-
 function logPlainly (log: FastifyBaseLogger, level: 'warn' | 'error', thrown: unknown, fields: object, message: string): void {
   try {
     log[level]({ ...fields, err: serializeError(toError(thrown)) }, message)

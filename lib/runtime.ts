@@ -66,7 +66,7 @@ export class Runtime {
       sleepers: new TimerHeap(clock, (wake) => wake()),
       closeApp: () => {
         // Supervisors see a failure by it. A later close() knows nothing of the error: avvio forgets it.
-        if (options.services.exitCode && !process.exitCode) process.exitCode = 1
+        if (options.services.exitCode) process.exitCode ??= 1
         instance.close().catch(() => {})
       }
     })

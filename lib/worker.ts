@@ -4,7 +4,7 @@ import type { Clock, Consumer, Deliver, Delivery, Outcome } from '../types/backe
 import type { ScheduledTick } from '../types/job.ts'
 import { Attempt, type AttemptHost, type Interruption, type Settle } from './attempt.ts'
 import { logFields, versionOf } from './envelope.ts'
-import { NewerJobError, StalledError, UnknownJobError } from './errors.ts'
+import { DeclaredJobError, NewerJobError, StalledError, UnknownJobError } from './errors.ts'
 import { serializeError } from './serialize-error.ts'
 import type { Hooks } from './hooks.ts'
 import type { Lifecycle } from './lifecycle.ts'
@@ -203,7 +203,8 @@ export class Worker implements AttemptHost {
 /** Why a delivery cannot be run here. */
 function refusalOf ({ envelope, problem, stalls = 0 }: Delivery, definition: Definition | undefined): Error | undefined {
   if (problem !== undefined) return problem
-  if (definition === undefined || definition.isDeclared) return new UnknownJobError(envelope.name)
+  if (definition === undefined) return new UnknownJobError(envelope.name)
+  if (definition.isDeclared) return new DeclaredJobError(envelope.name)
   const version = versionOf(envelope)
   if (version > definition.version) return new NewerJobError(envelope.name, version, definition.version)
   if (stalls > definition.maxStalls) return new StalledError(envelope.name, envelope.id, stalls === 1 ? 'once' : `${stalls} times`)
@@ -212,5 +213,5 @@ function refusalOf ({ envelope, problem, stalls = 0 }: Delivery, definition: Def
 
 /** Another instance may know the job. */
 function isUnknown (refusal: Error): boolean {
-  return refusal instanceof UnknownJobError || refusal instanceof NewerJobError
+  return refusal instanceof UnknownJobError || refusal instanceof DeclaredJobError || refusal instanceof NewerJobError
 }

@@ -22,15 +22,24 @@ function countScopes (app: FastifyInstance): { scopes: number } {
   return count
 }
 
-t.test('a request has no scope, and whoever asks for it is told what to do', async (t) => {
+t.test('a request has no scope, and an app may give it one of its own', async (t) => {
   const app = await buildApp(t)
   const count = countScopes(app)
-  app.get('/plain', async () => 'fine')
-  app.get('/scoped', async (request) => request.diScope.resolve('job'))
-  t.equal((await app.inject('/plain')).body, 'fine')
+  app.decorateRequest('diScope', null as never)
+  app.get('/plain', async (request) => String(request.diScope))
+  t.equal((await app.inject('/plain')).body, 'null')
   t.equal(count.scopes, 0)
-  const refused = await app.inject('/scoped')
-  t.match(refused.json(), { statusCode: 500, code: 'FST_JOBS_INVALID_OPTIONS', message: /request\.diScope.*di: \{ requestScopes: true \}/ })
+})
+
+t.test('jobs in a child, @fastify/awilix later in the app: requests of the child have the scopes of the app', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(async (child) => {
+    await child.register(backgroundJobs)
+    child.get('/child', async (request) => typeof request.diScope.resolve)
+  })
+  await app.register(fastifyAwilixPlugin, { container: createContainer<Cradle>() })
+  t.equal((await app.inject('/child')).body, 'function')
 })
 
 t.test('with di.requestScopes each request has a scope, which is disposed with the response', async (t) => {
@@ -104,6 +113,12 @@ t.test('@fastify/awilix registered after the plugin is told to come first, in a 
 
   const app = await buildApp(t)
   app.register(async (child) => { await child.register(fastifyAwilixPlugin) })
+  await t.rejects(async () => { await app.ready() }, tooLate)
+})
+
+t.test('with di.requestScopes, too', async (t) => {
+  const app = await buildApp(t, { di: { requestScopes: true } })
+  await app.register(fastifyAwilixPlugin)
   await t.rejects(async () => { await app.ready() }, tooLate)
 })
 

@@ -644,7 +644,7 @@ t.test('a second start does nothing, and neither does a start after the stop', a
   const lifecycle = new Lifecycle({
     queues: [{ name: 'default', backend, worker, works: true }],
     log: { info () {} },
-    registry: { close () {} },
+    registry: { close () {}, all: () => [] },
     services: { async start () {}, async stop () {} },
     scheduler: { start () {}, stop () {} },
     backends: new Set(),
@@ -682,8 +682,8 @@ t.test('a backend that cannot say what ends with the process is logged, and ever
 
 t.test('the start is logged at info, with where each queue lives and what works on it here', async (t) => {
   const lines: any[] = []
-  const { backend } = leased()
+  const backend = Object.assign(leased().backend, { location: 'jobs.db' })
   const app = await buildApp(t, { queues: { default: { concurrency: 3 }, mails: { backend } }, work: ['default'] }, logTo(lines, 'info'))
   await app.ready()
-  t.match(lines, [{ level: 30, queues: { default: { backend: 'memory', concurrency: 3 }, mails: { backend: 'leased', concurrency: 0 } }, msg: 'background jobs have started' }])
+  t.match(lines, [{ level: 30, queues: { default: { backend: 'memory', concurrency: 3 }, mails: { backend: 'leased', location: 'jobs.db', concurrency: 0 } }, msg: 'background jobs have started' }])
 })

@@ -60,6 +60,20 @@ t.test('schedules and services that loop keep the process alive until it is clos
   `), { ...ended, output: 'three ticks\nthree passes\n' })
 })
 
+t.test('a program whose start has failed, or which sets an exit code, ends', async (t) => {
+  t.match(await runChild(`
+    await app.register(backgroundJobs)
+    app.jobs.schedule('tick', { every: 20 }, async () => {})
+    app.addHook('onReady', async () => { throw new Error('no database') })
+    await app.ready().catch(({ message }) => { console.log(message); process.exitCode = 3 })
+    const other = Fastify()
+    await other.register(backgroundJobs)
+    other.jobs.schedule('tick', { every: 20 }, async () => {})
+    await other.ready()
+    console.log('the port is taken, say')
+  `), { code: 3, signal: null, output: 'no database\nthe port is taken, say\n' })
+})
+
 t.test('one listener serves all apps of a process, and goes with the last one', async (t) => {
   const before = process.listenerCount('beforeExit')
   const [one, other] = [new WorkHold(() => false), new WorkHold(() => true)]

@@ -148,10 +148,29 @@ export interface Consumer {
 /** True: the dead letter will run again. False: there is none of that id. An object: another job has its unique key. */
 export type RetryAnswer = boolean | { readonly heldBy: string }
 
+/** How long an enqueue that finds no room waits for it. */
+export interface EnqueueLimits {
+  /**
+   * Gives up waiting, with its reason.
+   * @default undefined
+   */
+  readonly signal?: AbortSignal
+  /**
+   * Milliseconds that it waits at most; then it fails with FST_JOBS_QUEUE_FULL.
+   * @default the queue's `enqueueTimeout`
+   */
+  readonly timeout?: number
+}
+
 /** Where a queue's jobs live. An adapter translates; it decides nothing. */
 export interface Backend {
   /** What errors and logs call it: 'redis'. */
   readonly name: string
+  /**
+   * Which store it is, for the log of the start: a file or an address, without credentials. Read once it is open.
+   * @default undefined
+   */
+  readonly location?: string
   /** What it can do. The core refuses what is not here. */
   readonly capabilities: Capabilities
   /** Connects and prepares the store. Rejects within a bounded time. */
@@ -160,7 +179,7 @@ export interface Backend {
    * All or none where the backend can; resolves once it holds the jobs. It waits for room only: a backend out of reach rejects
    * within a bounded time, since whoever enqueues one after the other (a schedule) would fall silent with it.
    */
-  enqueue (queue: string, jobs: readonly JobEnvelope[], options: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]>
+  enqueue (queue: string, jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<readonly EnqueueResult[]>
   /**
    * Takes one job at once where that needs no waiting and no round trip; undefined sends the job through `enqueue`.
    * Optional: an in-process backend spares every job a promise with it.

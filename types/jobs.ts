@@ -288,7 +288,7 @@ export interface Jobs {
   /** How queues, schedules and services stand. */
   status (): Promise<JobsStatus>
   /** What has become of a job; undefined when no backend knows it (any more). */
-  get (id: string): Promise<JobView & { readonly attempts: number } | undefined>
+  get (id: string): Promise<JobView | undefined>
   /** True when a waiting job was taken back or a running one was told to stop. */
   cancel (id: string): Promise<boolean>
   /** Takes no new delivery, of one queue or of all; what runs goes on. */

@@ -1,4 +1,4 @@
-import { encodePayload, QueueFullError, retryLater, WaitingProducers, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type Outcome, type QueueSettings, type QueueStats } from '../../lib/backends/index.ts'
+import { encodePayload, QueueFullError, retryLater, WaitingProducers, type Consumer, type Deliver, type EnqueueLimits, type EnqueueResult, type JobEnvelope, type Outcome, type QueueSettings, type QueueStats } from '../../lib/backends/index.ts'
 import type { Clock } from '../../lib/index.ts'
 import { ArrayConsumer } from './array-consumer.ts'
 import { DelayedJobs } from './delayed-jobs.ts'
@@ -20,16 +20,16 @@ export class ArrayQueue {
     this.#clock = clock
     this.#ids = ids
     this.#delayed = new DelayedJobs(clock, (job) => this.#makeReady(job))
-    this.producers = new WaitingProducers(clock, () => this.#full(` and no room came within ${settings.enqueueTimeout} ms`), () => this.#admitWaiting())
+    this.producers = new WaitingProducers(clock, (timeout) => this.#full(` and no room came within ${timeout} ms`), () => this.#admitWaiting())
   }
 
-  enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): readonly EnqueueResult[] | Promise<readonly EnqueueResult[]> {
-    const { fullMode, capacity, enqueueTimeout, maxPayloadBytes } = this.#settings
+  enqueue (jobs: readonly JobEnvelope[], { signal, timeout = this.#settings.enqueueTimeout }: EnqueueLimits): readonly EnqueueResult[] | Promise<readonly EnqueueResult[]> {
+    const { fullMode, capacity, maxPayloadBytes } = this.#settings
     const stored = jobs.map((job) => new StoredJob(job, encodePayload(`job '${job.name}'`, job.payload, maxPayloadBytes)))
     if (this.#fits(stored, this.producers.size === 0)) return this.#admit(stored)
     if (fullMode === 'reject') throw this.#full('')
     if (jobs.length > capacity) throw this.#full(` for ${jobs.length} jobs at once, ever`)
-    return this.producers.wait(stored, enqueueTimeout, signal)
+    return this.producers.wait(stored, timeout, signal)
   }
 
   consume (concurrency: number, deliver: Deliver): Consumer {

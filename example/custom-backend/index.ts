@@ -1,4 +1,4 @@
-import { InvalidOptionsError, type BackendContext, type Capabilities, type Consumer, type Deliver, type EnqueueResult, type JobEnvelope, type QueueStats } from '../../lib/backends/index.ts'
+import { InvalidOptionsError, type BackendContext, type Capabilities, type Consumer, type Deliver, type EnqueueLimits, type EnqueueResult, type JobEnvelope, type QueueStats } from '../../lib/backends/index.ts'
 import type { Backend } from '../../lib/index.ts'
 import { ArrayQueue } from './array-queue.ts'
 
@@ -31,8 +31,8 @@ class ArrayBackend implements Backend {
     }, { once: true })
   }
 
-  async enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
-    return this.#queues.get(queue)!.enqueue(jobs, signal)
+  async enqueue (queue: string, jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<readonly EnqueueResult[]> {
+    return this.#queues.get(queue)!.enqueue(jobs, limits)
   }
 
   consume (queue: string, { concurrency }: { concurrency: number }, deliver: Deliver): Consumer {

@@ -12,11 +12,13 @@ class Producer<Jobs> implements Linked<Producer<Jobs>> {
   readonly jobs: Jobs
   readonly resolve: (results: Results | Promise<Results>) => void
   readonly reject: (reason: unknown) => void
+  readonly timeout: number | undefined
   timer: Timer<Producer<Jobs>> | undefined
   forget: (() => void) | undefined
 
-  constructor (jobs: Jobs, resolve: (results: Results | Promise<Results>) => void, reject: (reason: unknown) => void) {
+  constructor (jobs: Jobs, timeout: number | undefined, resolve: (results: Results | Promise<Results>) => void, reject: (reason: unknown) => void) {
     this.jobs = jobs
+    this.timeout = timeout
     this.resolve = resolve
     this.reject = reject
   }
@@ -34,9 +36,9 @@ export class WaitingProducers<Jobs> {
   readonly #onGaveUp: () => void
 
   /** `onGaveUp`: those behind a producer that gave up may fit into the room that it could not use. */
-  constructor (clock: Clock, onTimeout: () => Error, onGaveUp: () => void) {
+  constructor (clock: Clock, onTimeout: (timeout: number) => Error, onGaveUp: () => void) {
     this.#onGaveUp = onGaveUp
-    this.#timeouts = new TimerHeap(clock, (producer) => this.#giveUp(producer, onTimeout()))
+    this.#timeouts = new TimerHeap(clock, (producer) => this.#giveUp(producer, onTimeout(producer.timeout!)))
   }
 
   get size (): number {
@@ -53,7 +55,7 @@ export class WaitingProducers<Jobs> {
 
   wait (jobs: Jobs, timeout: number | undefined, signal: AbortSignal | undefined): Promise<Results> {
     return new Promise((resolve, reject) => {
-      const producer = new Producer(jobs, resolve, reject)
+      const producer = new Producer(jobs, timeout, resolve, reject)
       this.#waiting.push(producer)
       this.#keepAlive.hold()
       if (timeout !== undefined) producer.timer = this.#timeouts.add(timeout, producer)

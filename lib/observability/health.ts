@@ -45,7 +45,7 @@ function counts ({ about, shared }: Finding, { ready: { capacity, backend } }: H
   switch (about) {
     case 'capacity': return capacity === 'memory' ? !shared : capacity
     case 'backend': return backend || !shared
-    default: return true
+    default: return !shared
   }
 }
 
@@ -86,11 +86,13 @@ function capacityFindings ({ name, backend, settings: { capacity } }: Queue, { w
   return []
 }
 
-function stalledFindings ({ name, works, worker }: Queue, stats: QueueStats, { stalledAfter }: HealthSettings): Finding[] {
+function stalledFindings ({ name, backend, concurrency, works, worker }: Queue, stats: QueueStats, { stalledAfter }: HealthSettings): Finding[] {
   if (!works || worker.paused || stats.paused) return []
   const stalledFor = stalledMilliseconds(stats, worker)
   if (stalledFor < stalledAfter) return []
-  return [{ status: 'unhealthy', reason: `queue '${name}' is stalled: jobs wait and none was picked up for ${Math.floor(stalledFor)} ms` }]
+  // Where every slot is taken, others may pick up what waits in a shared queue; all of them may be as busy.
+  const shared = backend.capabilities.durable && worker.inFlight >= concurrency
+  return [{ status: 'unhealthy', shared, reason: `queue '${name}' is stalled: jobs wait and none was picked up for ${Math.floor(stalledFor)} ms` }]
 }
 
 // A queue without work picks nothing up either: the wait counts from when there was some.

@@ -44,6 +44,20 @@ export const capacity: readonly Case[] = [
     }
   },
   {
+    name: "full, 'wait': an enqueue with a timeout of its own waits no longer than that",
+    async run (lab) {
+      const backend = lab.connect()
+      const app = await lab.app({ backend, queues: { default: { capacity: 1 } } })
+      app.jobs.define('work', async () => {})
+      await app.ready()
+      app.jobs.pause()
+      await app.jobs.enqueue('work', 1)
+      const job = { id: 'job-2', name: 'work', payload: 2, attempt: 1, enqueuedAt: Date.now(), correlationId: undefined, options: undefined }
+      const { fullModes = ['wait'] } = lab.capabilities
+      if (fullModes.includes('wait')) await refused(inTime('it gave up', backend.enqueue('default', [job], { timeout: 10 })), QUEUE_FULL)
+    }
+  },
+  {
     name: "full, 'wait': a smaller enqueue does not overtake one that waits for more room",
     async run (lab) {
       const { app, seen } = await full(lab, 'wait', { capacity: 3 }) ?? {}

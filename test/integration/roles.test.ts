@@ -1,6 +1,6 @@
 import t from 'tap'
 import { memory } from '../../lib/index.ts'
-import { buildApp, turns } from '../helpers/app.ts'
+import { buildApp, logTo, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 import { durableMemory } from '../helpers/durable-memory.ts'
 import { leased } from '../helpers/durable.ts'
@@ -46,6 +46,18 @@ t.test('what a declaration says of attempts and version travels with the job; an
   t.match(await web.jobs.get(id), { state: 'dead', attempts: 2 })
 })
 
+t.test('how often a declared job is tried is known only where the declaration or the enqueue says so', async (t) => {
+  const { backend } = leased()
+  const app = await buildApp(t, { backend, work: false })
+  app.jobs.declare('elsewhere')
+  await app.ready()
+  const { id } = await app.jobs.enqueue('elsewhere', {})
+  t.equal((await app.jobs.get(id))!.attempts, undefined)
+  t.notOk('attempts' in (await app.inject(`/jobs/${id}`)).json())
+  const { id: other } = await app.jobs.enqueue('elsewhere', {}, { attempts: 4 })
+  t.match((await app.inject(`/jobs/${other}`)).json(), { attempts: 4 })
+})
+
 t.test('a process works on the queues that it names', async (t) => {
   const store = durableMemory()
   const queues = { mails: {}, reports: {} }
@@ -65,12 +77,15 @@ t.test('a process works on the queues that it names', async (t) => {
 t.test('a process that shares a queue hands a job back that it has only declared', async (t) => {
   const { backend, outcomes } = leased()
   const clock = new ManualClock()
-  const app = await buildApp(t, { backend, clock })
+  const lines: any[] = []
+  const app = await buildApp(t, { backend, clock }, logTo(lines, 'warn'))
   app.jobs.declare('elsewhere')
   await app.ready()
+  t.match(lines, [{ level: 40, jobs: ['elsewhere'], msg: /only declared here.*set option 'work'/ }])
   await app.jobs.enqueue('elsewhere', {})
   await turns()
   t.same(outcomes, [{ type: 'released', runAt: clock.now() + 30_000 }])
+  t.match(lines[1], { reason: /'elsewhere' is only declared in this process/ })
 })
 
 t.test('a drain that empties the queues leaves those alone on which others work', async (t) => {

@@ -278,3 +278,21 @@ t.test('nothing is stalled where nobody works', async (t) => {
   await clock.advance(600_000)
   t.same(await answerOf(app, '/health'), { code: 200, status: 'healthy', reasons: [] })
 })
+
+t.test('a shared queue whose slots are all taken for long leaves every instance ready; one whose free slots take nothing does not', async (t) => {
+  for (const [concurrency, code] of [[1, 200], [2, 503]] as const) {
+    const clock = new ManualClock()
+    const { backend } = leased()
+    const stats = backend.stats.bind(backend)
+    const gate = deferred()
+    const app = await buildApp(t, { clock, backend: Object.assign(backend, { stats: (queue: string) => ({ ...stats(queue), waiting: 1 }) }), queues: { default: { concurrency } } })
+    t.teardown(() => gate.resolve())
+    app.jobs.define('long', () => gate.promise)
+    await app.ready()
+    await app.jobs.enqueue('long', {})
+    await turns()
+    await clock.advance(60_000)
+    t.match(await readinessOf(app), { code, reasons: [/'default' is stalled/] })
+    t.match(await answerOf(app, '/health'), { code: 503 })
+  }
+})

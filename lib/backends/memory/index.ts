@@ -1,4 +1,4 @@
-import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Clock, Consumer, Deliver, EnqueueLimits, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { decodePayload, encodePayload, logFields } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
@@ -62,7 +62,7 @@ class MemoryBackend implements Backend {
     return this.#serialize ? undefined : this.#queue(queue).offer(job)
   }
 
-  enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
+  enqueue (queue: string, jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<readonly EnqueueResult[]> {
     const target = this.#queue(queue)
     if (this.#serialize) {
       try {
@@ -71,7 +71,7 @@ class MemoryBackend implements Backend {
         return Promise.reject(error)
       }
     }
-    return target.enqueue(jobs, signal)
+    return target.enqueue(jobs, limits)
   }
 
   consume (queue: string, { concurrency }: { concurrency: number }, deliver: Deliver): Consumer {

@@ -1,4 +1,4 @@
-import type { Clock, EnqueueResult, Outcome, QueueSettings, QueueStats, RetryAnswer } from '../../../types/backend.ts'
+import type { Clock, EnqueueLimits, EnqueueResult, Outcome, QueueSettings, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { JobEnvelope, JobState } from '../../../types/job.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
 import { TimerHeap } from '../../timer-heap.ts'
@@ -49,7 +49,7 @@ export class MemoryQueue {
     this.#ticks = new Ticks(context.clock)
     this.#producers = new WaitingProducers(
       context.clock,
-      () => this.#fullError(` and no room came within ${settings.enqueueTimeout} ms`),
+      (timeout) => this.#fullError(` and no room came within ${timeout} ms`),
       () => this.#promote()
     )
   }
@@ -74,11 +74,11 @@ export class MemoryQueue {
     return this.#producers.size === 0 && this.#hasRoom() ? this.#admit(job) : undefined
   }
 
-  enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
+  enqueue (jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<Results> {
     if (this.#room < jobs.length) this.onFull()
     if (this.#producers.size === 0 ? this.#fits(jobs) : this.#areDuplicates(jobs)) return Promise.resolve(this.#admitAll(jobs))
     switch (this.settings.fullMode) {
-      case 'wait': return this.#wait(jobs, signal)
+      case 'wait': return this.#wait(jobs, limits)
       case 'reject': return Promise.reject(this.#fullError(''))
       case 'dropWrite': return Promise.resolve(jobs.map((job) => this.#admitOrDrop(job)))
       case 'dropOldest': return Promise.resolve(jobs.map((job) => this.#admitAfterDrop(job, () => this.#ready.oldestFresh)))
@@ -222,9 +222,9 @@ export class MemoryQueue {
     this.#ended.forgetFinished(record)
   }
 
-  #wait (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
+  #wait (jobs: readonly JobEnvelope[], { signal, timeout = this.settings.enqueueTimeout }: EnqueueLimits): Promise<Results> {
     if (jobs.length > this.settings.capacity) return Promise.reject(this.#fullError(` for ${jobs.length} jobs at once, ever`))
-    return this.#producers.wait(jobs, this.settings.enqueueTimeout, signal)
+    return this.#producers.wait(jobs, timeout, signal)
   }
 
   #promote (): void {

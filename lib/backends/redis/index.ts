@@ -1,6 +1,7 @@
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueLimits, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { InvalidOptionsError } from '../../errors.ts'
+import { isCluster } from './client-kind.ts'
 import { Connections } from './connections.ts'
 import { RedisConsumer } from './consumer.ts'
 import { ErrorLog } from './error-log.ts'
@@ -42,6 +43,14 @@ class RedisBackend implements Backend {
     this.#options = options
   }
 
+  get location (): string {
+    const { client } = this.#producer
+    if (isCluster(client)) return 'cluster'
+    const { host, port, path, db } = client.options
+    const address = [path, `${host}:${port}`].find((one) => one !== undefined)
+    return `${address}/${db}`
+  }
+
   async open (context: BackendContext): Promise<void> {
     if (this.#context !== undefined) throw new InvalidOptionsError("backend 'redis': another app has opened it; call redis() once for each app")
     this.#context = context
@@ -69,8 +78,8 @@ class RedisBackend implements Backend {
     }, { once: true })
   }
 
-  enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
-    return this.#queues.get(queue)!.enqueue(jobs, signal)
+  enqueue (queue: string, jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<readonly EnqueueResult[]> {
+    return this.#queues.get(queue)!.enqueue(jobs, limits)
   }
 
   consume (name: string, { concurrency }: { concurrency: number }, deliver: Deliver): Consumer {

@@ -1,5 +1,5 @@
 import { clearTimeout, setTimeout } from 'node:timers'
-import type { BackendContext, EnqueueResult, QueueStats } from '../../../types/backend.ts'
+import type { BackendContext, EnqueueLimits, EnqueueResult, QueueStats } from '../../../types/backend.ts'
 import type { JobEnvelope } from '../../../types/job.ts'
 import { QueueFullError, retryLater } from '../../errors.ts'
 import { WaitingProducers, type Results } from '../waiting-producers.ts'
@@ -15,7 +15,7 @@ interface Batch {
   readonly jobs: readonly JobEnvelope[]
   /** As they will be stored: a payload may change while its enqueue waits. */
   readonly records: readonly JobJson[]
-  readonly signal: AbortSignal | undefined
+  readonly limits: EnqueueLimits
 }
 
 /** One queue as its producers see it. */
@@ -34,13 +34,13 @@ export class RedisQueue {
     this.#room = new Room(store.settings.capacity, () => store.depth())
     this.#waiting = new WaitingProducers(
       context.clock,
-      () => this.#fullError(` and no room came within ${store.settings.enqueueTimeout} ms`),
+      (timeout) => this.#fullError(` and no room came within ${timeout} ms`),
       () => this.roomMayCome()
     )
   }
 
-  async enqueue (jobs: readonly JobEnvelope[], signal: AbortSignal | undefined): Promise<Results> {
-    const batch = { jobs, records: jobs.map((job) => this.store.encode(job)), signal }
+  async enqueue (jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<Results> {
+    const batch = { jobs, records: jobs.map((job) => this.store.encode(job)), limits }
     const taken = this.#waiting.size === 0 ? this.#room.take(jobs.length) : undefined
     const results = taken && await this.#store(batch, taken)
     if (results !== undefined) return results
@@ -83,9 +83,9 @@ export class RedisQueue {
     }
   }
 
-  #overflow ({ jobs, records, signal }: Batch): Promise<Results> {
+  #overflow ({ jobs, records, limits }: Batch): Promise<Results> {
     if (this.store.settings.fullMode === 'reject') throw this.#fullError('')
-    return Promise.all(jobs.map((job, index) => this.#storeOrDrop({ jobs: [job], records: [records[index]!], signal })))
+    return Promise.all(jobs.map((job, index) => this.#storeOrDrop({ jobs: [job], records: [records[index]!], limits })))
   }
 
   async #storeOrDrop (batch: Batch): Promise<EnqueueResult> {
@@ -97,7 +97,7 @@ export class RedisQueue {
   }
 
   async #wait (batch: Batch): Promise<Results> {
-    const { jobs, signal } = batch
+    const { jobs, limits: { signal, timeout = this.store.settings.enqueueTimeout } } = batch
     if (jobs.length > this.store.settings.capacity) throw this.#fullError(` for ${jobs.length} jobs at once, ever`)
     const { stopping } = this.#context
     if (stopping.aborted) {
@@ -107,7 +107,7 @@ export class RedisQueue {
       return results
     }
     signal?.throwIfAborted()
-    const results = this.#waiting.wait(batch, this.store.settings.enqueueTimeout, signal)
+    const results = this.#waiting.wait(batch, timeout, signal)
     this.#look()
     return results
   }

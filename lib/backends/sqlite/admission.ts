@@ -19,11 +19,10 @@ export class Admission {
 
   /** `claimForIdle` hands jobs to this process's idle workers, which makes room for others. */
   constructor (queue: SqliteQueue, { clock, stopping }: BackendContext, onRoom: () => void, claimForIdle: (tx: Transaction) => void) {
-    const { enqueueTimeout } = queue.settings
     this.queue = queue
     this.#stopping = stopping
     this.#claimForIdle = claimForIdle
-    this.producers = new WaitingProducers(clock, () => this.#fullError(` and no room came within ${enqueueTimeout} ms`), onRoom)
+    this.producers = new WaitingProducers(clock, (timeout) => this.#fullError(` and no room came within ${timeout} ms`), onRoom)
     stopping.addEventListener('abort', () => this.producers.rejectAll(stopping.reason), { once: true })
   }
 
@@ -81,7 +80,8 @@ export class Admission {
   }
 
   wait (enqueue: Enqueue): Promise<Results> {
-    return this.producers.wait(enqueue, this.queue.settings.enqueueTimeout, enqueue.signal)
+    const { signal, timeout = this.queue.settings.enqueueTimeout } = enqueue.limits
+    return this.producers.wait(enqueue, timeout, signal)
   }
 
   /** Nobody waits before an enqueue that comes now. */

@@ -1,3 +1,4 @@
+import type { EnqueueLimits } from '../../../types/backend.ts'
 import type { JobEnvelope } from '../../../types/job.ts'
 import type { Results } from '../waiting-producers.ts'
 import type { Admission } from './admission.ts'
@@ -12,7 +13,7 @@ export class Enqueue implements GroupMember {
   readonly jobs: readonly JobEnvelope[]
   /** The jobs' payloads as they are stored. */
   readonly payloads: readonly string[]
-  readonly signal: AbortSignal | undefined
+  readonly limits: EnqueueLimits
   deadline: number | undefined = undefined
   results: Results | undefined = undefined
   error: unknown = undefined
@@ -21,11 +22,11 @@ export class Enqueue implements GroupMember {
   #reject!: (error: unknown) => void
   readonly #admission: Admission
 
-  constructor (admission: Admission, jobs: readonly JobEnvelope[], payloads: readonly string[], signal: AbortSignal | undefined) {
+  constructor (admission: Admission, jobs: readonly JobEnvelope[], payloads: readonly string[], limits: EnqueueLimits) {
     this.#admission = admission
     this.jobs = jobs
     this.payloads = payloads
-    this.signal = signal
+    this.limits = limits
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -44,7 +45,8 @@ export class Enqueue implements GroupMember {
   perform (tx: Transaction): void {
     // What an earlier try of the transaction came to has not happened.
     this.results = undefined
-    this.error = this.signal?.aborted ? this.signal.reason : undefined
+    const { signal } = this.limits
+    this.error = signal?.aborted ? signal.reason : undefined
     if (this.error === undefined) this.#admission.decide(tx, this)
   }
 

@@ -1,4 +1,4 @@
-import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
+import type { Backend, BackendContext, Capabilities, Consumer, Deliver, EnqueueLimits, EnqueueResult, QueueStats, RetryAnswer } from '../../../types/backend.ts'
 import type { DeadLetter, JobEnvelope, JobView } from '../../../types/job.ts'
 import { encodePayload } from '../../envelope.ts'
 import { InvalidOptionsError } from '../../errors.ts'
@@ -78,6 +78,10 @@ class SqliteBackend implements Backend {
     this.#options = options
   }
 
+  get location (): string {
+    return this.#options.path
+  }
+
   async open (context: BackendContext): Promise<void> {
     if (this.#opened) throw new InvalidOptionsError("backend 'sqlite': another app has opened it; call sqlite() once for each app")
     this.#opened = true
@@ -86,7 +90,7 @@ class SqliteBackend implements Backend {
     this.#store = new Store(connection, context, this.#options, rows)
   }
 
-  enqueue (queue: string, jobs: readonly JobEnvelope[], { signal }: { signal?: AbortSignal }): Promise<readonly EnqueueResult[]> {
+  enqueue (queue: string, jobs: readonly JobEnvelope[], limits: EnqueueLimits): Promise<readonly EnqueueResult[]> {
     const { admission, queue: { settings } } = this.#store.lanes.get(queue)!
     let payloads: string[]
     try {
@@ -94,7 +98,7 @@ class SqliteBackend implements Backend {
     } catch (error) {
       return Promise.reject(error)
     }
-    const enqueue = new Enqueue(admission, jobs, payloads, signal)
+    const enqueue = new Enqueue(admission, jobs, payloads, limits)
     this.#store.group.add(enqueue)
     return enqueue.promise
   }

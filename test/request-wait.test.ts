@@ -4,20 +4,10 @@ import { connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
-import backgroundJobs, { type BackgroundJobsOptions } from '../lib/index.ts'
+import backgroundJobs, { memory, type BackgroundJobsOptions } from '../lib/index.ts'
 import { buildApp, deferred, now, turns } from './helpers/app.ts'
 import { ManualClock } from './helpers/clock.ts'
 import { leased } from './helpers/durable.ts'
-
-/** An app whose only queue is full. */
-async function fullApp (t: Test, options: BackgroundJobsOptions = {}): Promise<FastifyInstance> {
-  const app = await buildApp(t, { queues: { default: { capacity: 1 } }, ...options })
-  app.jobs.define('work', async () => {})
-  await app.ready()
-  app.jobs.pause()
-  await app.jobs.enqueue('work', 'first')
-  return app
-}
 
 async function enqueueingApp (t: Test, options: BackgroundJobsOptions = {}): Promise<FastifyInstance> {
   const app = await buildApp(t, options)
@@ -77,7 +67,7 @@ t.test('where the queue has no enqueueTimeout a request waits for 5 s, then it i
     const { statusCode, headers, body } = await answer
     t.equal(statusCode, 503)
     t.equal(headers['retry-after'], '5')
-    t.match(JSON.parse(body), { code: 'FST_JOBS_QUEUE_FULL', message: /'default' is full \(capacity 1\) and no room came within the 5000 ms that a request waits/ })
+    t.match(JSON.parse(body), { code: 'FST_JOBS_QUEUE_FULL', message: /'default' is full \(capacity 1\) and no room came within 5000 ms/ })
   }
 })
 
@@ -93,42 +83,78 @@ t.test('the enqueueTimeout of the queue goes first, though it be longer', async 
   t.match((await answer).json(), { statusCode: 503, message: /within 8000 ms/ })
 })
 
-t.test('a request that finds room in time is served, and its timer and listeners are gone', async (t) => {
-  const clock = new ManualClock()
-  const app = await buildApp(t, { clock, queues: { default: { capacity: 1 } } })
+/** Posts JSON as a client that stays until it has its answer. */
+async function post (app: FastifyInstance, path = '/work'): Promise<{ status: number, body: any }> {
+  const response = await fetch(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"n":1}' })
+  return { status: response.status, body: await response.json() }
+}
+
+async function listening (app: FastifyInstance): Promise<void> {
+  await app.listen({ host: '127.0.0.1', port: 0 })
+}
+
+t.test('a request whose body has been read waits on: it is served when there is room', async (t) => {
+  for (const backend of [memory(), leased().backend]) {
+    const app = await enqueueingApp(t, { backend, queues: { default: { capacity: 1 } } })
+    await listening(app)
+    t.equal((await post(app)).status, 202, 'with room')
+    await app.jobs.idle()
+    await fill(app)
+    const answer = post(app)
+    while (app.server.listening && (await app.jobs.status()).queueDepth < 1) await turns()
+    t.equal(await now(answer), 'pending')
+    app.jobs.resume()
+    t.match(await answer, { status: 202, body: { status: 'enqueued' } })
+  }
+})
+
+t.test('however many a request enqueues at once, one listener will do', async (t) => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error): void => { warnings.push(warning) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const app = await buildApp(t, { backend: leased().backend })
   app.jobs.define('work', async () => {})
-  let listeners: () => number = () => -1
-  app.post('/work', async (request) => {
-    listeners = () => request.raw.listenerCount('close')
-    const before = listeners()
-    const controller = new AbortController()
-    const enqueued = await request.jobs.enqueue('work', request.body, { signal: controller.signal })
-    return { ...enqueued, left: listeners() - before }
-  })
-  await fill(app)
-  const answer = app.inject({ method: 'POST', url: '/work' }).then((response) => response)
+  app.post('/many', async (request) => Promise.all(Array.from({ length: 40 }, (_, n) => request.jobs.enqueue('work', n))))
+  await listening(app)
+  t.equal((await post(app, '/many')).body.length, 40)
+  await turns()
+  t.same(warnings, [])
+})
+
+t.test('one call waits 5 s in all, also where its jobs are for several full queues', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock, queues: { one: { capacity: 1 }, two: { capacity: 1 } } })
+  for (const queue of ['one', 'two']) app.jobs.define(queue, { queue }, async () => {})
+  app.post('/', async (request) => request.jobs.enqueueMany([{ job: 'one', payload: 1 }, { job: 'two', payload: 2 }]))
+  await app.ready()
+  app.jobs.pause()
+  await app.jobs.enqueueMany([{ job: 'one', payload: 0 }, { job: 'two', payload: 0 }])
+  const answer = app.inject({ method: 'POST', url: '/' }).then((response) => response)
   t.equal(await now(answer), 'pending')
-  app.jobs.resume()
-  t.match((await answer).json(), { status: 'enqueued', left: 0 })
+  await clock.advance(4000)
+  app.jobs.resume('one')
+  t.equal(await now(answer), 'pending')
+  await clock.advance(1000)
+  t.match((await answer).json(), { statusCode: 503, message: /'two' is full.*within 1000 ms/ })
 })
 
 t.test("a signal of the caller's own ends the wait with its reason, also one that has aborted", async (t) => {
-  const app = await fullApp(t)
-  const controller = new AbortController()
-  const { jobs } = requestOf(app)
-  const waiting = jobs.enqueue('work', {}, { signal: controller.signal })
-  t.equal(await now(waiting), 'pending')
+  const app = await buildApp(t, { queues: { default: { capacity: 1 } } })
+  app.jobs.define('work', async () => {})
   const reason = new Error('enough')
-  controller.abort(reason)
-  await t.rejects(waiting, reason)
-  await t.rejects(jobs.enqueue('work', {}, { signal: controller.signal }), reason)
+  app.post('/', async (request) => {
+    const controller = new AbortController()
+    const waiting = request.jobs.enqueue('work', {}, { signal: controller.signal })
+    t.equal(await now(waiting), 'pending')
+    controller.abort(reason)
+    await t.rejects(waiting, reason)
+    await t.rejects(request.jobs.enqueue('work', {}, { signal: controller.signal }), reason)
+    return 'fine'
+  })
+  await fill(app)
+  t.equal((await app.inject({ method: 'POST', url: '/' })).body, 'fine')
 })
-
-/** `request.jobs` as it is where the request's socket lives on. */
-function requestOf (app: FastifyInstance) {
-  const { ofRequest } = Object.getPrototypeOf(app.jobs)
-  return { jobs: ofRequest.call(app.jobs, { id: 'req-1', raw: Object.assign(new EventTarget(), { once () {}, off () {} }) }) as FastifyInstance['jobs'] }
-}
 
 t.test('a client that goes away while its request waits: the job is not enqueued', async (t) => {
   const waits = deferred()
@@ -147,8 +173,10 @@ t.test('a client that goes away while its request waits: the job is not enqueued
   client.on('error', () => {})
   client.end('{"n":1}')
   await waits.promise
+  // The body has been read by now, and its 'close' has passed.
+  await turns(20)
   client.destroy()
-  t.match(await failed.promise, { code: 'FST_JOBS_REQUEST_ABORTED', statusCode: 499, message: /room in queue 'default': job 'work' was not enqueued/ })
+  t.match(await failed.promise, { code: 'FST_JOBS_REQUEST_ABORTED', statusCode: 499, message: /client went away.*was not enqueued/ })
   app.jobs.resume()
   await app.jobs.idle()
   t.match(app.jobs.metrics && (await app.jobs.metrics.registry.metrics()), /jobs_rejected_total\{queue="default",job(_name)?="work"\} 1/)
@@ -178,6 +206,27 @@ t.test('a client that goes away on HTTP/2, too', async (t) => {
   t.match(await failed.promise, { code: 'FST_JOBS_REQUEST_ABORTED' })
   session.close()
   await once(session, 'close')
+})
+
+t.test('a client that has gone before the enqueue keeps nothing waiting', async (t) => {
+  const [arrived, gone, failed] = [deferred(), deferred(), deferred<unknown>()]
+  const app = await buildApp(t, { queues: { default: { capacity: 1 } } })
+  app.jobs.define('work', async () => {})
+  app.post('/work', async (request) => {
+    request.raw.socket.once('close', () => gone.resolve())
+    arrived.resolve()
+    await gone.promise
+    await request.jobs.enqueue('work', request.body).catch((error) => { failed.resolve(error); throw error })
+  })
+  await listening(app)
+  app.jobs.pause()
+  await app.jobs.enqueue('work', 'first')
+  const client = httpRequest({ port: (app.server.address() as AddressInfo).port, method: 'POST', path: '/work', headers: { 'content-type': 'application/json' } })
+  client.on('error', () => {})
+  client.end('{"n":1}')
+  await arrived.promise
+  client.destroy()
+  t.match(await failed.promise, { code: 'FST_JOBS_QUEUE_FULL', message: /within 0 ms/ })
 })
 
 t.test('after the response a request may still enqueue where there is room', async (t) => {
