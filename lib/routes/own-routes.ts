@@ -1,4 +1,4 @@
-import type { FastifyContextConfig, FastifyInstance, FastifySchema, FastifySerializerCompiler, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifySchema, FastifySerializerCompiler, RouteOptions } from 'fastify'
 import { InvalidOptionsError } from '../errors.ts'
 import { schemaErrorFormatter, validatorCompiler } from './validator.ts'
 
@@ -7,9 +7,6 @@ import { schemaErrorFormatter, validatorCompiler } from './validator.ts'
  * error handler shapes, or Fastify, as on a route without response schemas.
  */
 const serializerCompiler = (() => undefined) as unknown as FastifySerializerCompiler<unknown>
-
-// An app's `transform` may be made for other schemas than JSON Schema; fastify-type-provider-zod's throws on these.
-const config: FastifyContextConfig = Object.freeze({ swaggerTransform: false })
 
 /** What makes the plugin's routes work in every app: their own compilers, and an error that names our option when a path is taken. */
 export class OwnRoutes {
@@ -25,8 +22,11 @@ export class OwnRoutes {
 
   /** What each route of the plugin passes beside its handler. */
   options (given: object) {
+    // A copy: Fastify and the app's onRoute hooks change schemas, and other apps of the process have these routes, too.
     // The cast: only @fastify/swagger's types know tags, operationId, security and hide.
-    const schema = { ...given, hide: this.#isHidden } as FastifySchema
+    const schema = { ...structuredClone(given), hide: this.#isHidden } as FastifySchema
+    // The app's `transform` may be made for other schemas than JSON Schema; fastify-type-provider-zod's throws on these.
+    const config = { swaggerTransform: false as const }
     return { schema, config, validatorCompiler, serializerCompiler, schemaErrorFormatter }
   }
 

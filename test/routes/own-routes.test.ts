@@ -206,3 +206,31 @@ t.test('routes.hide hides every route from documentation, and nothing by default
     for (const { request, schema } of routes) t.equal((schema as { hide?: boolean }).hide, hide ?? false, request)
   }
 })
+
+/** An app whose hook changes each route before the plugin's own are registered. */
+async function appThatChanges (t: Test, change: (route: RouteOptions & { schema: { response?: Record<string, object>, params?: object } }) => void, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
+  return appWithEverything(t, (app) => app.addHook('onRoute', (route) => change(route as never)), server)
+}
+
+t.test('an onRoute hook of the app may set the config of the routes', async (t) => {
+  const app = await appThatChanges(t, (route) => {
+    route.config ??= {}
+    Object.assign(route.config, { rateLimit: route.url })
+  })
+  t.same(await answersOf(app), await answersOf(await appWithEverything(t)))
+})
+
+t.test('what an onRoute hook changes stays with that route, and with that app', async (t) => {
+  await appThatChanges(t, ({ schema, config, url }) => {
+    Object.assign(config!, { changedBy: url })
+    for (const answer of Object.values(schema.response!)) Object.assign(answer, { changedBy: url })
+    schema.response!['5xx'] = { changedBy: url }
+  }, { exposeHeadRoutes: false })
+  const { routes } = await routesOf(t)
+  t.ok(routes.length >= 19)
+  for (const { request, config, schema } of routes) t.notMatch(JSON.stringify([config, schema]), /changedBy/, request)
+
+  const seen: unknown[] = []
+  await appThatChanges(t, ({ schema, config }) => { seen.push(config, schema, schema.response, ...Object.values(schema.response!)) }, { exposeHeadRoutes: false })
+  t.equal(new Set(seen).size, seen.length)
+})
