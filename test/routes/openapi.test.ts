@@ -124,8 +124,10 @@ t.test('admin operations tell about 401 and 403, and about security when the opt
 })
 
 t.test('routes.hide keeps every route out of the document, the HEAD routes too', async (t) => {
-  const document = await documentOf(t, { admin, routes: { hide: true } }, { openapi: {}, exposeHeadRoutes: true }, (app) => { app.get('/theirs', async () => 'theirs') })
-  t.same(operationsOf(document).map(([name]) => name), ['GET /theirs', 'HEAD /theirs'])
+  for (const routes of [{ hide: true }, { prefix: false, hide: true }] as const) {
+    const document = await documentOf(t, { admin, routes }, { openapi: {}, exposeHeadRoutes: true }, (app) => { app.get('/theirs', async () => 'theirs') })
+    t.same(operationsOf(document).map(([name]) => name), ['GET /theirs', 'HEAD /theirs'])
+  }
 })
 
 t.test('Swagger 2.0 says that metrics are a text', async (t) => {
