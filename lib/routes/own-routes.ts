@@ -10,12 +10,14 @@ const serializerCompiler = (() => undefined) as unknown as FastifySerializerComp
 
 /** What makes the plugin's routes work in every app: their own compilers, and an error that names our option when a path is taken. */
 export class OwnRoutes {
+  readonly #instance: FastifyInstance
   readonly #isHidden: boolean
-  /** By method and URL: the ways out of a conflict. */
+  /** By method and path: the ways out of a conflict. */
   readonly #taken = new Map<string, string>()
   #wayOut: string | undefined
 
   constructor (instance: FastifyInstance, isHidden: boolean) {
+    this.#instance = instance
     this.#isHidden = isHidden
     instance.addHook('onRoute', (route) => this.#onRoute(route))
   }
@@ -46,12 +48,21 @@ export class OwnRoutes {
   // Fastify calls it just before it would refuse a route that comes after ours. Its error would name neither the plugin nor an option.
   #onRoute ({ method, url, constraints = {} }: RouteOptions): void {
     for (const one of [method].flat()) {
-      // Names of parameters make no difference to the router.
-      const key = `${one} ${url.replace(/:\w+/g, ':')}`
+      const key = `${one} ${this.#pathOf(url)}`
       const wayOut = this.#taken.get(key)
       if (this.#wayOut !== undefined) this.#taken.set(key, this.#wayOut)
       else if (wayOut !== undefined && Object.keys(constraints).length === 0) throw conflict(`Method '${one}' already declared for route '${url}'`, wayOut)
     }
+  }
+
+  /** The same for all URLs that are the same to the app's router. */
+  #pathOf (url: string): string {
+    const { routerOptions = {}, ...top } = this.#instance.initialConfig
+    // Names of parameters make no difference.
+    let path = url.replace(/:\w+/g, ':')
+    if (top.ignoreDuplicateSlashes || routerOptions.ignoreDuplicateSlashes) path = path.replace(/\/+/g, '/')
+    if (top.ignoreTrailingSlash || routerOptions.ignoreTrailingSlash) path = path.replace(/(?<=.)\/$/, '')
+    return top.caseSensitive && routerOptions.caseSensitive !== false ? path : path.toLowerCase()
   }
 }
 

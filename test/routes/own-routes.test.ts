@@ -171,6 +171,32 @@ for (const [url, method, wayOut, options] of CONFLICTS) {
   })
 }
 
+const SPELLINGS: readonly [server: FastifyServerOptions, url: string, ours: string][] = [
+  [{ routerOptions: { caseSensitive: false } }, '/Jobs/:Id', '/jobs/7'],
+  [{ routerOptions: { ignoreTrailingSlash: true } }, '/metrics/', '/metrics'],
+  [{ routerOptions: { ignoreDuplicateSlashes: true } }, '//health///ready', '/health/ready'],
+  [{ caseSensitive: false }, '/METRICS', '/metrics'],
+  [{ ignoreTrailingSlash: true }, '/health/', '/health'],
+  [{ ignoreDuplicateSlashes: true }, '/jobs//status', '/jobs/status']
+]
+
+for (const [server, url, ours] of SPELLINGS) {
+  t.test(`a path that is the same with ${JSON.stringify(server)} is taken, whichever comes first, and free without`, async (t) => {
+    const refusal = { code: 'FST_JOBS_INVALID_OPTIONS', message: /'(metrics\.path|health\.path|routes\.prefix)'/ }
+    const second = await buildApp(t, {}, server)
+    t.throws(() => second.get(url, async () => 'theirs'), refusal)
+    const first = Fastify(server)
+    t.teardown(() => first.close())
+    first.get(url, async () => 'theirs')
+    await t.rejects(Promise.resolve(first.register(backgroundJobs)), refusal)
+    if (url.includes(':')) return
+    const both = await buildApp(t)
+    both.get(url, async () => 'theirs')
+    t.equal((await both.inject(url)).body, 'theirs')
+    t.not((await both.inject(ours)).body, 'theirs')
+  })
+}
+
 t.test('a route of the same path with constraints of its own is no conflict', async (t) => {
   const app = await buildApp(t)
   app.get('/metrics', { constraints: { host: 'metrics.example.com' } }, async () => 'theirs')
