@@ -27,7 +27,7 @@ export interface OptionSchema {
   readonly not?: { readonly enum: readonly unknown[] }
   readonly enum?: readonly unknown[]
   readonly const?: unknown
-  /** What else may be given where `const` is not met. */
+  /** What to give instead where `type` is not met, and what else may be given where `const` is not met. */
   readonly title?: string
   readonly if?: OptionSchema
   readonly then?: OptionSchema
@@ -46,7 +46,7 @@ export type Properties = Readonly<Record<string, OptionSchema>>
 type Keywords = Required<OptionSchema>
 
 const KEYWORDS: { readonly [Keyword in keyof Keywords]: (expected: Keywords[Keyword], schema: OptionSchema) => Check } = {
-  type: (type) => demand(`must be ${type}`, TYPES[type]!),
+  type: (type, { title = type }) => demand(`must be ${title}`, TYPES[type]!),
   kind: (kind) => demand(`must be a ${kind}`, isKind(kind)),
   minimum: (limit) => demand(`must be >= ${limit}`, (value) => typeof value !== 'number' || value >= limit),
   maximum: (limit) => demand(`must be <= ${limit}`, (value) => typeof value !== 'number' || value <= limit),

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client'
 import type { Backend, Clock, QueueSettings } from '../types/backend.ts'
-import type { AdminOptions, AjvOptions, BackgroundJobsOptions, DiOptions, HealthOptions, MetricsOptions, QueueOptions, ReadyOptions, RouteOptions, ServicesOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
+import type { AdminOptions, AjvOptions, BackgroundJobsOptions, DiOptions, HealthOptions, MetricsOptions, QueueOptions, ReadyOptions, ServicesOptions, ShutdownOptions, UnknownJobsOptions } from '../types/options.ts'
 import { memory } from './backends/memory/index.ts'
 import { systemClock } from './clock.ts'
 import { InvalidOptionsError, NobodyWorksError, NotSupportedError, UnknownQueueError } from './errors.ts'
@@ -44,6 +44,8 @@ function orFalse (schema: object, title = 'an object') {
   return orNull({ if: { type: 'boolean' }, then: { title, const: false }, else: schema })
 }
 
+const boolean = orNull({ type: 'boolean' })
+
 const backend = withMethods(['open', 'enqueue', 'consume', 'stats', 'abandon', 'close'], {
   name: { type: 'string' },
   capabilities: { type: 'object' }
@@ -72,16 +74,16 @@ const checkPluginOptions = optionsCheck(object({
     path: orFalse(path, 'a path'),
     prefix: { type: 'string', pattern: '^[a-zA-Z_:][a-zA-Z0-9_:]*$' },
     registry: orNull(withMethods(['getMetricsAsArray', 'getSingleMetric', 'metrics', 'registerMetric', 'removeSingleMetric'])),
-    defaultMetrics: { type: 'boolean' },
+    defaultMetrics: boolean,
     buckets: orNull({ type: 'array', minItems: 1, maxItems: 50, items: { type: 'number', exclusiveMinimum: 0 } })
   })),
-  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: orNull(object({ capacity: { enum: ['memory', true, false] }, backend: { type: 'boolean' } })) })),
-  routes: orFalse(object({ prefix: path, hide: { type: 'boolean' } })),
-  work: { if: { type: 'boolean' }, else: { type: 'array', items: name } },
-  schedules: { type: 'boolean' },
-  services: orNull(object({ exitCode: { type: 'boolean' } })),
-  admin: orNull(object({ authorize: { kind: 'function' }, readOnly: { type: 'boolean' }, security: orNull(security) }, ['authorize'])),
-  di: orNull(object({ requestScopes: { type: 'boolean' } })),
+  health: orFalse(object({ path, degraded: fraction, unhealthy: fraction, stalledAfter: milliseconds, ready: orNull(object({ capacity: orNull({ enum: ['memory', true, false] }), backend: boolean })) })),
+  routes: orFalse(object({ prefix: orFalse(path, 'a path'), hide: boolean })),
+  work: orNull({ if: { type: 'boolean' }, else: { type: 'array', title: 'true, false or an array of queue names', items: name } }),
+  schedules: boolean,
+  services: orNull(object({ exitCode: boolean })),
+  admin: orNull(object({ authorize: { kind: 'function' }, readOnly: boolean, security: orNull(security) }, ['authorize'])),
+  di: orNull(object({ requestScopes: boolean })),
   ajv: orNull(object({ customOptions: { type: 'object' }, plugins: { type: 'array', items: { if: { type: 'array' }, then: { items: [{ kind: 'function' }, {}], minItems: 2, maxItems: 2 }, else: { kind: 'function' } } } })),
   clock: orNull(withMethods(['now', 'monotonic', 'setTimeout', 'clearTimeout']))
 }))
@@ -138,6 +140,9 @@ export const checkIdleOptions = optionsCheck(object({ delayed: { type: 'boolean'
 export const checkEnqueueOptions = optionsCheck(object(enqueueProperties))
 export const checkDelegateOptions = optionsCheck(object({ ...enqueueProperties, name, queue: name }, ['name']))
 
+/** Every option is there, and none is null. */
+type Resolved<Options> = { readonly [Name in keyof Options]-?: NonNullable<Options[Name]> }
+
 export interface ResolvedOptions {
   readonly queues: readonly QueueSettings[]
   /** The backend of each queue, by the queue's name. */
@@ -145,33 +150,34 @@ export interface ResolvedOptions {
   readonly retry: RetryPolicy
   readonly unknownJobs: Required<UnknownJobsOptions>
   readonly shutdown: Required<ShutdownOptions>
-  readonly metrics: Required<Omit<MetricsOptions, 'path' | 'registry' | 'buckets'>> & { readonly path: string | false, readonly registry: Registry | undefined, readonly buckets: readonly number[] } | false
-  readonly health: Required<Omit<HealthOptions, 'ready'>> & { readonly ready: Required<ReadyOptions> } | false
-  readonly routes: Required<Omit<RouteOptions, 'hide'>> | false
+  readonly metrics: Resolved<Omit<MetricsOptions, 'path' | 'registry' | 'buckets'>> & { readonly path: string | false, readonly registry: Registry | undefined, readonly buckets: readonly number[] } | false
+  readonly health: Required<Omit<HealthOptions, 'ready'>> & { readonly ready: Resolved<ReadyOptions> } | false
+  readonly routes: { readonly prefix: string } | false
   /** Keeps every route of the plugin out of documentation. */
   readonly hideRoutes: boolean
-  readonly admin: Required<Omit<AdminOptions, 'security'>> & Pick<AdminOptions, 'security'> & { readonly prefix: string } | undefined
-  readonly di: Required<DiOptions>
+  readonly admin: Resolved<Omit<AdminOptions, 'security'>> & Pick<AdminOptions, 'security'> & { readonly prefix: string } | undefined
+  readonly di: Resolved<DiOptions>
   readonly ajv: AjvOptions
   /** The queues that this process works on. */
   readonly works: ReadonlySet<string>
   /** Whether schedules tick in this process. */
   readonly schedules: boolean
-  readonly services: Required<ServicesOptions>
+  readonly services: Resolved<ServicesOptions>
   readonly clock: Clock
 }
 
 /** Checks the plugin's options and completes them with the defaults; nothing reads the raw ones afterwards. */
 export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions {
   checkPluginOptions(options, 'fastify-background-jobs options')
-  const [metrics, health, routes] = [noneIfNull(options.metrics), noneIfNull(options.health), noneIfNull(options.routes)]
-  const prefix = withoutTrailingSlash((routes === false ? undefined : routes.prefix) ?? '/jobs')
+  const [metrics, health, routes] = [orDefault(options.metrics, {}), orDefault(options.health, {}), orDefault(options.routes, {})]
+  const statusPrefix = routes !== false && orDefault(routes.prefix, '/jobs')
+  const prefix = statusPrefix === false ? '/jobs' : withoutTrailingSlash(statusPrefix)
   const queues = { default: {}, ...options.queues }
   const defaultBackend = options.backend ?? memory()
   const settings = Object.entries(queues).map(([queue, given]) => queueSettings(queue, given ?? {}))
   const backends = new Map(Object.entries<QueueOptions | null>(queues).map(([queue, given]) => [queue, given?.backend ?? defaultBackend]))
 
-  const works = worksOn(options.work, settings)
+  const works = worksOn(orDefault(options.work, true), settings)
 
   if (health !== false && (health.degraded ?? 0.75) > (health.unhealthy ?? 0.95)) {
     throw new InvalidOptionsError("fastify-background-jobs options: option 'health.degraded' must not exceed 'health.unhealthy'")
@@ -193,7 +199,7 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
     unknownJobs: resolveUnknownJobs(options.unknownJobs),
     shutdown: { mode: options.shutdown?.mode ?? 'drain', timeout: options.shutdown?.timeout ?? 30_000 },
     metrics: metrics !== false && {
-      path: metrics.path === null ? false : metrics.path ?? '/metrics',
+      path: orDefault(metrics.path, '/metrics'),
       prefix: metrics.prefix ?? 'jobs_',
       registry: metrics.registry ?? undefined,
       defaultMetrics: metrics.defaultMetrics ?? false,
@@ -204,16 +210,16 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
       degraded: health.degraded ?? 0.75,
       unhealthy: health.unhealthy ?? 0.95,
       stalledAfter: health.stalledAfter ?? 60_000,
-      ready: { capacity: health.ready?.capacity ?? 'memory', backend: health.ready?.backend ?? false }
+      ready: { capacity: orDefault(health.ready?.capacity, 'memory'), backend: health.ready?.backend ?? false }
     },
-    routes: routes !== false && { prefix },
+    routes: statusPrefix !== false && { prefix },
     hideRoutes: routes !== false && (routes.hide ?? false),
     admin: options.admin
       ? { prefix: `${prefix}/admin`, authorize: options.admin.authorize, readOnly: options.admin.readOnly ?? false, security: options.admin.security }
       : undefined,
     works,
-    schedules: options.schedules ?? true,
-    services: { exitCode: options.services?.exitCode ?? true },
+    schedules: orDefault(options.schedules, true),
+    services: { exitCode: orDefault(options.services?.exitCode, true) },
     di: { requestScopes: options.di?.requestScopes ?? false },
     ajv: options.ajv ?? {},
     clock: options.clock ?? systemClock
@@ -221,16 +227,16 @@ export function resolveOptions (options: BackgroundJobsOptions): ResolvedOptions
 }
 
 /** Throws FST_JOBS_UNKNOWN_QUEUE. */
-function worksOn (work: BackgroundJobsOptions['work'] = true, queues: readonly QueueSettings[]): Set<string> {
+function worksOn (work: NonNullable<BackgroundJobsOptions['work']>, queues: readonly QueueSettings[]): Set<string> {
   const names = queues.map(({ name }) => name)
   const unknown = typeof work === 'object' ? work.find((name) => !names.includes(name)) : undefined
   if (unknown !== undefined) throw new UnknownQueueError(unknown, names.join(', '))
   return new Set(typeof work === 'object' ? work : work ? names : [])
 }
 
-/** An option that may be false. */
-function noneIfNull<Options extends object> (given: Options | false | null | undefined): Options | false {
-  return given === null ? false : given ?? {} as Options
+/** An option that may be false: null is false. */
+function orDefault<Given> (given: Given | null | undefined, byDefault: Given): Given | false {
+  return given === null ? false : given ?? byDefault
 }
 
 function resolveUnknownJobs (unknownJobs: BackgroundJobsOptions['unknownJobs']): Required<UnknownJobsOptions> {

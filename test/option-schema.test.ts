@@ -67,6 +67,7 @@ t.test('what it says', async (t) => {
     [{ not: { enum: ['.', '..'] } }, '.', 'must be none of ., .., got string'],
     [{ const: false }, true, 'must be false or an object, got true'],
     [{ const: false, title: 'a path' }, true, 'must be false or a path, got true'],
+    [{ type: 'array', title: 'a list of names' }, 'one', 'must be a list of names, got string'],
     [{ required: ['a'] }, {}, "must have required property 'a', got object"],
     [{ propertyNames: { pattern: '^a$' } }, { b: 1 }, 'must not have the name \'b\': it must match pattern "^a$"'],
     [{ kind: 'function' }, [], 'must be a function, got array'],

@@ -1,6 +1,7 @@
 import t from 'tap'
 import Fastify from 'fastify'
 import backgroundJobs, { memory, type BackgroundJobsOptions } from '../lib/index.ts'
+import { resolveOptions } from '../lib/options.ts'
 import { buildApp } from './helpers/app.ts'
 
 const refused: [what: string, options: unknown, message: RegExp][] = [
@@ -20,8 +21,10 @@ const refused: [what: string, options: unknown, message: RegExp][] = [
   ['metrics.path: true', { metrics: { path: true } }, /option 'metrics\.path' must be false or a path, got true/],
   ['a number that is null', { shutdown: { timeout: null } }, /option 'shutdown\.timeout' must be number, got null/],
   ['a path that is null and may not be false', { health: { path: null } }, /option 'health\.path' must be string, got null/],
-  ['work that is null', { work: null }, /option 'work' must be array, got null/],
-  ['schedules that are null', { schedules: null }, /option 'schedules' must be boolean, got null/],
+  ['work as a text', { work: 'false' }, /option 'work' must be true, false or an array of queue names, got string/],
+  ['work with a number', { work: [1] }, /option 'work\.0' must be string, got 1/],
+  ['schedules as a text', { schedules: 'false' }, /option 'schedules' must be boolean, got string/],
+  ['a routes prefix that is true', { routes: { prefix: true } }, /option 'routes\.prefix' must be false or a path, got true/],
   ['hidden routes by a text', { routes: { hide: 'yes' } }, /option 'routes\.hide' must be boolean, got string/],
   ['a registry that is none', { metrics: { registry: { metrics: 1, registerMetric () {} } } }, /metrics\.registry/],
   ['a clock that is none', { clock: { now: 1, monotonic: 1, setTimeout: 1, clearTimeout: 1 } }, /clock\.now.*function/],
@@ -78,6 +81,35 @@ t.test('null means false where false is allowed', async (t) => {
   const other = await buildApp(t, { metrics: { path: null, registry: null } })
   t.equal((await other.inject('/metrics')).statusCode, 404)
   t.match(await other.jobs.metrics!.registry.metrics(), /jobs_queued_total/)
+})
+
+t.test('null is false where an option is true or false, too', async (t) => {
+  for (const none of [null, false] as const) {
+    const options = {
+      work: none,
+      schedules: none,
+      metrics: { defaultMetrics: none },
+      health: { ready: { capacity: none, backend: none } },
+      routes: { prefix: none, hide: none },
+      admin: { authorize: () => true, readOnly: none },
+      services: { exitCode: none },
+      di: { requestScopes: none }
+    }
+    t.match(resolveOptions(options), {
+      works: new Set(),
+      schedules: false,
+      metrics: { defaultMetrics: false },
+      health: { ready: { capacity: false, backend: false } },
+      routes: false,
+      hideRoutes: false,
+      admin: { readOnly: false },
+      services: { exitCode: false },
+      di: { requestScopes: false }
+    })
+    const app = await buildApp(t, options)
+    t.equal((await app.inject('/jobs/status')).statusCode, 404)
+    t.equal((await app.inject('/jobs/admin/dead-letters')).statusCode, 200)
+  }
 })
 
 t.test('null is as if the option were left out where an option takes an object', async (t) => {

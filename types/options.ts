@@ -129,7 +129,7 @@ export interface MetricsOptions {
    * Also collect prom-client's process metrics.
    * @default false
    */
-  defaultMetrics?: boolean
+  defaultMetrics?: boolean | null
   /**
    * Upper bounds of the buckets of `wait_seconds` and `duration_seconds`, in seconds: 1 to 50 positive numbers that rise. Each is a series
    * more per job and histogram.
@@ -145,12 +145,12 @@ export interface ReadyOptions {
    * A shared queue that is full would take every instance out at once.
    * @default 'memory'
    */
-  capacity?: 'memory' | boolean
+  capacity?: 'memory' | boolean | null
   /**
    * A backend that instances share is out of reach.
    * @default false
    */
-  backend?: boolean
+  backend?: boolean | null
 }
 
 /** Where the health routes are, and what they count as unhealthy. */
@@ -185,15 +185,15 @@ export interface HealthOptions {
 /** Where the status routes are. */
 export interface RouteOptions {
   /**
-   * What the paths of the status routes, and of the admin routes, begin with.
+   * What the paths of the status routes, and of the admin routes, begin with. False: no status routes, and the admin routes under '/jobs'.
    * @default '/jobs'
    */
-  prefix?: string
+  prefix?: string | false | null
   /**
    * Keeps all routes of the plugin, the admin, health and metrics routes too, out of the document that @fastify/swagger makes.
    * @default false
    */
-  hide?: boolean
+  hide?: boolean | null
 }
 
 /** Routes under `<routes.prefix>/admin` to look at dead letters, run them again, cancel jobs, pause and resume queues. */
@@ -209,7 +209,7 @@ export interface AdminOptions {
    * Only the routes that change nothing.
    * @default false
    */
-  readOnly?: boolean
+  readOnly?: boolean | null
   /**
    * What OpenAPI documents say about these routes: names of the document's `securitySchemes`, with their scopes. It checks nothing.
    * Undefined: the document's own `security` applies.
@@ -256,7 +256,7 @@ export interface ServicesOptions {
    * its supervisor sees the failure. False leaves the code alone.
    * @default true
    */
-  exitCode?: boolean
+  exitCode?: boolean | null
 }
 
 /** What the plugin does with dependency injection. */
@@ -266,7 +266,7 @@ export interface DiOptions {
    * Needs @fastify/awilix to be installed. An app that registers @fastify/awilix itself has them anyway.
    * @default false
    */
-  requestScopes?: boolean
+  requestScopes?: boolean | null
 }
 
 /** The options of the plugin. */
@@ -322,12 +322,12 @@ export interface BackgroundJobsOptions {
    * nobody would work on is refused.
    * @default true
    */
-  work?: boolean | readonly string[]
+  work?: boolean | readonly string[] | null
   /**
    * False: no schedule ticks in this process; `schedules.run(name)` goes on working.
    * @default true
    */
-  schedules?: boolean
+  schedules?: boolean | null
   /**
    * What becomes of a process whose service has failed.
    * @default { exitCode: true }

@@ -6,7 +6,9 @@ const schema = {
   operationId: 'jobsMetrics',
   summary: 'Metrics in the Prometheus text format',
   tags: ['metrics'],
-  response: { 200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } } }
+  // Not as `content`, which Swagger 2.0 does not have.
+  produces: ['text/plain'],
+  response: { 200: { description: 'Prometheus text format', type: 'string' } }
 }
 
 /** `GET <path>`, for Prometheus. */

@@ -1,4 +1,4 @@
-import type { FastifyContextConfig, FastifyInstance, FastifySchema, FastifySerializerCompiler, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifySchema, FastifySerializerCompiler, RouteOptions } from 'fastify'
 import { InvalidOptionsError } from '../errors.ts'
 import { schemaErrorFormatter, validatorCompiler } from './validator.ts'
 
@@ -8,25 +8,27 @@ import { schemaErrorFormatter, validatorCompiler } from './validator.ts'
  */
 const serializerCompiler = (() => undefined) as unknown as FastifySerializerCompiler<unknown>
 
-// An app's `transform` may be made for other schemas than JSON Schema; fastify-type-provider-zod's throws on these.
-const config: FastifyContextConfig = Object.freeze({ swaggerTransform: false })
-
 /** What makes the plugin's routes work in every app: their own compilers, and an error that names our option when a path is taken. */
 export class OwnRoutes {
+  readonly #instance: FastifyInstance
   readonly #isHidden: boolean
-  /** By method and URL: the ways out of a conflict. */
+  /** By method and path: the ways out of a conflict. */
   readonly #taken = new Map<string, string>()
   #wayOut: string | undefined
 
   constructor (instance: FastifyInstance, isHidden: boolean) {
+    this.#instance = instance
     this.#isHidden = isHidden
     instance.addHook('onRoute', (route) => this.#onRoute(route))
   }
 
   /** What each route of the plugin passes beside its handler. */
   options (given: object) {
+    // A copy: Fastify and the app's onRoute hooks change schemas, and other apps of the process have these routes, too.
     // The cast: only @fastify/swagger's types know tags, operationId, security and hide.
-    const schema = { ...given, hide: this.#isHidden } as FastifySchema
+    const schema = { ...structuredClone(given), hide: this.#isHidden } as FastifySchema
+    // The app's `transform` may be made for other schemas than JSON Schema; fastify-type-provider-zod's throws on these.
+    const config = { swaggerTransform: false as const }
     return { schema, config, validatorCompiler, serializerCompiler, schemaErrorFormatter }
   }
 
@@ -46,12 +48,21 @@ export class OwnRoutes {
   // Fastify calls it just before it would refuse a route that comes after ours. Its error would name neither the plugin nor an option.
   #onRoute ({ method, url, constraints = {} }: RouteOptions): void {
     for (const one of [method].flat()) {
-      // Names of parameters make no difference to the router.
-      const key = `${one} ${url.replace(/:\w+/g, ':')}`
+      const key = `${one} ${this.#pathOf(url)}`
       const wayOut = this.#taken.get(key)
       if (this.#wayOut !== undefined) this.#taken.set(key, this.#wayOut)
       else if (wayOut !== undefined && Object.keys(constraints).length === 0) throw conflict(`Method '${one}' already declared for route '${url}'`, wayOut)
     }
+  }
+
+  /** The same for all URLs that are the same to the app's router. */
+  #pathOf (url: string): string {
+    const { routerOptions = {}, ...top } = this.#instance.initialConfig
+    // Names of parameters make no difference.
+    let path = url.replace(/:\w+/g, ':')
+    if (top.ignoreDuplicateSlashes || routerOptions.ignoreDuplicateSlashes) path = path.replace(/\/+/g, '/')
+    if (top.ignoreTrailingSlash || routerOptions.ignoreTrailingSlash) path = path.replace(/(?<=.)\/$/, '')
+    return top.caseSensitive && routerOptions.caseSensitive !== false ? path : path.toLowerCase()
   }
 }
 

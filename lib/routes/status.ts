@@ -10,15 +10,23 @@ const queueStatus = object({
   capacity: integer, concurrency: integer, paused: boolean, queueDepth: integer, delayed: integer, inFlight: integer, deadLetters: integer
 })
 
-const scheduleStatus = object({ job: text, queue: text, paused: boolean }, {
-  every: integer,
-  cron: text,
-  timezone: text,
-  nextRun: time,
-  lastRun: { ...time, description: 'The last tick that was enqueued' },
-  lastJobId: text,
-  lastSuccess: time
-})
+// Written out: an answer has the properties in this order.
+const scheduleStatus = {
+  type: 'object',
+  required: ['job', 'queue', 'paused'],
+  properties: {
+    job: text,
+    queue: text,
+    every: integer,
+    cron: text,
+    timezone: text,
+    paused: boolean,
+    nextRun: time,
+    lastRun: { ...time, description: 'The last tick that was enqueued' },
+    lastJobId: text,
+    lastSuccess: time
+  }
+}
 
 const serviceStatus = object({
   state: { type: 'string', enum: ['registered', 'starting', 'running', 'restarting', 'completed', 'failed', 'stopping', 'stopped'] },

@@ -3,7 +3,7 @@ import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type onRouteHookHandler } from 'fastify'
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import backgroundJobs, { type BackgroundJobsOptions } from '../../lib/index.ts'
@@ -46,7 +46,10 @@ t.test('the document that @fastify/swagger makes is valid, and every operation h
     await documentOf(t),
     await documentOf(t, { admin }, { openapi: { openapi: '3.1.0' } }),
     await documentOf(t, { admin: { ...admin, security: [{ basic: [] }] } }, { openapi: { components: { securitySchemes } } }),
-    await documentOf(t, { admin }, { openapi: {}, exposeHeadRoutes: true })
+    await documentOf(t, { admin }, { openapi: {}, exposeHeadRoutes: true }),
+    // Swagger 2.0, the default.
+    await documentOf(t, { admin }, {}),
+    await documentOf(t, { admin: { ...admin, security: [{ basic: [] }] } }, { swagger: { securityDefinitions: { basic: { type: 'basic' } } } })
   ]
   for (const document of documents) {
     await checkValid(t, document)
@@ -121,8 +124,29 @@ t.test('admin operations tell about 401 and 403, and about security when the opt
 })
 
 t.test('routes.hide keeps every route out of the document, the HEAD routes too', async (t) => {
-  const document = await documentOf(t, { admin, routes: { hide: true } }, { openapi: {}, exposeHeadRoutes: true }, (app) => { app.get('/theirs', async () => 'theirs') })
-  t.same(operationsOf(document).map(([name]) => name), ['GET /theirs', 'HEAD /theirs'])
+  for (const routes of [{ hide: true }, { prefix: false, hide: true }] as const) {
+    const document = await documentOf(t, { admin, routes }, { openapi: {}, exposeHeadRoutes: true }, (app) => { app.get('/theirs', async () => 'theirs') })
+    t.same(operationsOf(document).map(([name]) => name), ['GET /theirs', 'HEAD /theirs'])
+  }
+})
+
+t.test('Swagger 2.0 says that metrics are a text', async (t) => {
+  const document = await documentOf(t, {}, {})
+  t.match(Object.fromEntries(operationsOf(document))['GET /metrics'], { produces: ['text/plain'], responses: { 200: { schema: { type: 'string' } } } })
+})
+
+t.test("an onRoute hook may hide single routes, or give the app's transform back to them", async (t) => {
+  const transform = ({ schema, url }: { schema: object, url: string }) => ({ schema: { ...schema, hide: /admin|metrics/.test(url) }, url })
+  const hooks: Record<string, onRouteHookHandler> = {
+    hide ({ schema, url }) { if (schema !== undefined && /admin|metrics/.test(url)) schema.hide = true },
+    transform ({ config }) { if (config?.swaggerTransform === false) delete config.swaggerTransform }
+  }
+  for (const [name, hook] of Object.entries(hooks)) {
+    const document = await documentOf(t, { admin }, { openapi: {}, exposeHeadRoutes: true, transform }, (app) => app.addHook('onRoute', hook))
+    const paths = Object.keys(document.paths)
+    t.ok(paths.includes('/jobs/status'), name)
+    t.same(paths.filter((path) => /admin|metrics/.test(path)), [], name)
+  }
 })
 
 t.test("with fastify-type-provider-zod's transform the document has its routes and ours", async (t) => {

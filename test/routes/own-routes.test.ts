@@ -171,6 +171,32 @@ for (const [url, method, wayOut, options] of CONFLICTS) {
   })
 }
 
+const SPELLINGS: readonly [server: FastifyServerOptions, url: string, ours: string][] = [
+  [{ routerOptions: { caseSensitive: false } }, '/Jobs/:Id', '/jobs/7'],
+  [{ routerOptions: { ignoreTrailingSlash: true } }, '/metrics/', '/metrics'],
+  [{ routerOptions: { ignoreDuplicateSlashes: true } }, '//health///ready', '/health/ready'],
+  [{ caseSensitive: false }, '/METRICS', '/metrics'],
+  [{ ignoreTrailingSlash: true }, '/health/', '/health'],
+  [{ ignoreDuplicateSlashes: true }, '/jobs//status', '/jobs/status']
+]
+
+for (const [server, url, ours] of SPELLINGS) {
+  t.test(`a path that is the same with ${JSON.stringify(server)} is taken, whichever comes first, and free without`, async (t) => {
+    const refusal = { code: 'FST_JOBS_INVALID_OPTIONS', message: /'(metrics\.path|health\.path|routes\.prefix)'/ }
+    const second = await buildApp(t, {}, server)
+    t.throws(() => second.get(url, async () => 'theirs'), refusal)
+    const first = Fastify(server)
+    t.teardown(() => first.close())
+    first.get(url, async () => 'theirs')
+    await t.rejects(Promise.resolve(first.register(backgroundJobs)), refusal)
+    if (url.includes(':')) return
+    const both = await buildApp(t)
+    both.get(url, async () => 'theirs')
+    t.equal((await both.inject(url)).body, 'theirs')
+    t.not((await both.inject(ours)).body, 'theirs')
+  })
+}
+
 t.test('a route of the same path with constraints of its own is no conflict', async (t) => {
   const app = await buildApp(t)
   app.get('/metrics', { constraints: { host: 'metrics.example.com' } }, async () => 'theirs')
@@ -205,4 +231,32 @@ t.test('routes.hide hides every route from documentation, and nothing by default
     t.ok(routes.length >= 19)
     for (const { request, schema } of routes) t.equal((schema as { hide?: boolean }).hide, hide ?? false, request)
   }
+})
+
+/** An app whose hook changes each route before the plugin's own are registered. */
+async function appThatChanges (t: Test, change: (route: RouteOptions & { schema: { response?: Record<string, object>, params?: object } }) => void, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
+  return appWithEverything(t, (app) => app.addHook('onRoute', (route) => change(route as never)), server)
+}
+
+t.test('an onRoute hook of the app may set the config of the routes', async (t) => {
+  const app = await appThatChanges(t, (route) => {
+    route.config ??= {}
+    Object.assign(route.config, { rateLimit: route.url })
+  })
+  t.same(await answersOf(app), await answersOf(await appWithEverything(t)))
+})
+
+t.test('what an onRoute hook changes stays with that route, and with that app', async (t) => {
+  await appThatChanges(t, ({ schema, config, url }) => {
+    Object.assign(config!, { changedBy: url })
+    for (const answer of Object.values(schema.response!)) Object.assign(answer, { changedBy: url })
+    schema.response!['5xx'] = { changedBy: url }
+  }, { exposeHeadRoutes: false })
+  const { routes } = await routesOf(t)
+  t.ok(routes.length >= 19)
+  for (const { request, config, schema } of routes) t.notMatch(JSON.stringify([config, schema]), /changedBy/, request)
+
+  const seen: unknown[] = []
+  await appThatChanges(t, ({ schema, config }) => { seen.push(config, schema, schema.response, ...Object.values(schema.response!)) }, { exposeHeadRoutes: false })
+  t.equal(new Set(seen).size, seen.length)
 })

@@ -142,3 +142,11 @@ t.test('@fastify/swagger documents every route with the schemas of its responses
   t.same(Object.keys(paths['/health/ready']!.get.responses), ['200', '503'])
   t.same(Object.keys(paths['/jobs/{id}']!.get.responses), ['200', '404', '501', '503'])
 })
+
+t.test('GET /jobs/status tells first what a schedule does, and when', async (t) => {
+  const app = await buildApp(t)
+  app.jobs.define('clean-up', () => {})
+  app.jobs.schedule('hourly', { cron: '0 * * * *' }, 'clean-up')
+  await app.ready()
+  t.same(Object.keys((await app.inject('/jobs/status')).json().schedules.hourly), ['job', 'queue', 'cron', 'timezone', 'paused', 'nextRun'])
+})
