@@ -192,7 +192,12 @@ export const inspection: readonly Case[] = [
       const after = Date.now()
       const { waitingSince: since, ...counts } = await backend.stats('default')
       assert.deepEqual(counts, { waiting: 2, delayed: 0, active: 1, dead: 0 })
+      // Not every backend knows.
       if (since !== undefined) assert.ok(since >= before && since <= after, `waits since ${since}, between ${before} and ${after}`)
+      if (lab.capabilities.priority) {
+        await app.jobs.enqueue('work', 'goes first', { priority: 1 })
+        assert.equal((await backend.stats('default')).waitingSince, since, 'one that came later has not waited longest, whatever its priority')
+      }
       held.endAll()
       await until('nothing is left', async () => {
         const { waiting, active } = await backend.stats('default')

@@ -1,6 +1,7 @@
 import type { Client } from './connections.ts'
 import { LOST_START, PRIORITY_OF_NONE } from './record.ts'
 import { restoreKeys, type ScriptArguments } from './script-arguments.ts'
+import { SCORES_PER_PRIORITY } from './scripts.ts'
 
 /** What adding a job to a full queue answers; BullMQ's own codes are negative numbers, too. */
 export const FULL = -1000
@@ -10,9 +11,6 @@ const ADDING = { addStandardJob: 'jobsAddStandard', addPrioritizedJob: 'jobsAddP
 
 /** What BullMQ's script is called here that gives a dead letter back. */
 export const RETRY = 'jobsRetry'
-
-/** BullMQ's factor between a priority and the score of its first job. */
-const SCORES_PER_PRIORITY = 0x100000000
 
 /** Before a script that adds, whose own arguments come before the capacity. Where all jobs are plain ones it costs two commands. */
 const guard = `

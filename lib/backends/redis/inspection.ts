@@ -4,11 +4,8 @@ import { KeyTaken } from './bounded-backend.ts'
 import { jobId, storedId } from './job-id.ts'
 import type { RedisQueue } from './queue.ts'
 import { StoredJob } from './record.ts'
-import { CANCELLED, run } from './scripts.ts'
+import { CANCELLED, run, SCORES_PER_MILLISECOND } from './scripts.ts'
 import { answers, type JobStore } from './store.ts'
-
-/** BullMQ's delayed jobs are ordered by time and a counter. */
-const SCORES_PER_MILLISECOND = 0x1000
 
 /** The jobs of one queue, one by one. */
 export class Inspector {

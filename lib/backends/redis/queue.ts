@@ -60,7 +60,7 @@ export class RedisQueue {
 
   /** Those who ask at the same time share an answer. */
   stats (): Promise<QueueStats> {
-    return (this.#stats ??= this.store.stats().finally(() => { this.#stats = undefined }))
+    return (this.#stats ??= this.store.stats(this.#context.clock.now()).finally(() => { this.#stats = undefined }))
   }
 
   /** Undefined when there is no room for all of them. */

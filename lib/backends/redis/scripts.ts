@@ -1,6 +1,13 @@
 /** What a cancelled job's `returnvalue` is: tools show it as completed, not as a failure. */
 export const CANCELLED = '{"outcome":"cancelled"}'
 
+/** BullMQ's factor between a priority and the score of its first job. */
+export const SCORES_PER_PRIORITY = 0x100000000
+/** BullMQ's delayed jobs are ordered by time and a counter. */
+export const SCORES_PER_MILLISECOND = 0x1000
+/** As many as our own jobs can have; a foreign producer may have used more. */
+const PRIORITIES = 2001
+
 /**
  * A mark where a job would be stored keeps BullMQ from storing it there, as any job of that id does: this is how an
  * enqueue is called off inside the transaction that BullMQ's own script is part of. The last command removes the mark.
@@ -80,6 +87,35 @@ if #job > 0 then
 end
 return { job }`
 
+/**
+ * When the job that has waited longest fell due: nil when none waits. It is the next one of the wait list or of a priority, or a
+ * delayed job that is due (ARGV[2] is the time now) and that no worker has made wait yet. What it costs grows with the priorities
+ * in use, not with the jobs. BullMQ removes the delay of a job's hash when it makes the job wait; the one in the options stays.
+ */
+const waitingSince = `
+local heads = redis.call('LRANGE', KEYS[1], -1, -1)
+local score = 0
+for _ = 1, ${PRIORITIES} do
+  local first = redis.call('ZRANGEBYSCORE', KEYS[2], score, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if not first[1] then break end
+  table.insert(heads, first[1])
+  score = (math.floor(first[2] / ${SCORES_PER_PRIORITY}) + 1) * ${SCORES_PER_PRIORITY}
+end
+local since
+local function see (due)
+  if due and (not since or due < since) then since = due end
+end
+for _, id in ipairs(heads) do
+  local job = redis.call('HMGET', ARGV[1] .. id, 'due', 'timestamp', 'opts')
+  local known, options = pcall(cjson.decode, job[3] or '')
+  local delay = known and type(options) == 'table' and tonumber(options.delay) or 0
+  see(tonumber(job[1]) or tonumber(job[2]) and tonumber(job[2]) + delay)
+end
+local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+local due = first[2] and math.floor(first[2] / ${SCORES_PER_MILLISECOND})
+if due and due <= tonumber(ARGV[2]) then see(due) end
+return since`
+
 /** Takes a waiting job as a worker would: 1, or 0 when it does not wait. */
 const takeBack = `
 if redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('ZREM', KEYS[2], ARGV[1]) + redis.call('LREM', KEYS[3], 1, ARGV[1]) == 0 then return 0 end
@@ -115,6 +151,7 @@ const scripts = {
   jobsRememberTick: rememberTick,
   jobsUnmark: unmark,
   jobsFind: find,
+  jobsWaitingSince: waitingSince,
   jobsTakeBack: takeBack,
   jobsForget: forget,
   jobsKeepKey: keepKey,

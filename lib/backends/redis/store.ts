@@ -63,17 +63,19 @@ export class JobStore {
     return await this.command((client) => run(client, 'jobsDepth', [keys.wait!, keys.prioritized!, keys.delayed!])) as number
   }
 
-  async stats (): Promise<QueueStats> {
+  /** `now`: by the clock that delays are told by. */
+  async stats (now: number): Promise<QueueStats> {
     const { keys } = this.scripts
-    const [wait, prioritized, delayed, active, dead, paused] = await this.command((client) => counts(
-      client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!).hexists(keys.meta!, 'paused')
-        // A write that changes nothing: whoever asks wants to know whether Redis takes jobs, which a replica does not.
-        .persist(keys.meta!)
-    ))
+    const [wait, prioritized, delayed, active, dead, paused, waitingSince] = await this.command((client) => {
+      const transaction = client.multi().llen(keys.wait!).zcard(keys.prioritized!).zcard(keys.delayed!).llen(keys.active!).zcard(keys.failed!).hexists(keys.meta!, 'paused')
+      run(transaction, 'jobsWaitingSince', [keys.wait!, keys.prioritized!, keys.delayed!], [this.scripts.toKey(''), now])
+      // A write that changes nothing: whoever asks wants to know whether Redis takes jobs, which a replica does not.
+      return answers(transaction.persist(keys.meta!))
+    }) as number[]
     // A retried dead letter may come in addition to a full queue; waiting jobs do not exceed the capacity.
     const ready = wait! + prioritized!
     const waiting = Math.min(ready, this.settings.capacity)
-    return { waiting, delayed: delayed! + ready - waiting, active: active!, dead: dead!, ...(paused === 1 && { paused: true }) }
+    return { waiting, waitingSince: waitingSince ?? undefined, delayed: delayed! + ready - waiting, active: active!, dead: dead!, ...(paused === 1 && { paused: true }) }
   }
 
   /** What to answer when every one of these jobs is a duplicate: those take no room. */
@@ -188,8 +190,4 @@ export async function answers (transaction: Transaction, expected = (_error: Err
 
 function isForgotten ({ message }: Error): boolean {
   return message.startsWith('NOSCRIPT')
-}
-
-async function counts (transaction: Transaction): Promise<number[]> {
-  return await answers(transaction) as number[]
 }

@@ -42,6 +42,7 @@ t.test('on a cluster everything works, braces are added to the prefix, and the g
   t.equal((await app.jobs.enqueue('work', 'unique', { uniqueKey: 'key' })).status, 'duplicate')
   app.jobs.pause()
   t.equal(await app.jobs.deadLetters.retry(id), true)
+  t.match((await app.inject('/metrics')).body, /^jobs_oldest_waiting_seconds\{queue="other"\} \d/m)
   t.equal(await app.jobs.cancel(id), true)
   t.equal((await app.jobs.get(id))!.state, 'cancelled')
   const keys = await given.nodes()[0]!.keys('*')

@@ -7,7 +7,11 @@ import { redis, type RedisOptions } from '../../../lib/backends/redis/index.ts'
 import type { BackgroundJobsOptions } from '../../../lib/index.ts'
 import { buildApp, deferred, logTo, turns } from '../../helpers/app.ts'
 import { until } from '../../helpers/outbox.ts'
+import { parseExposition } from '../../helpers/prometheus.ts'
 import { privateRedis, redisSpace, type RedisSpace } from '../../helpers/redis.ts'
+import { envelope, openBackend } from '../../helpers/redis-backend.ts'
+import type { Outcome } from '../../../types/backend.ts'
+import type { EnvelopeOptions } from '../../../types/job.ts'
 
 interface Setup {
   options?: RedisOptions
@@ -143,6 +147,61 @@ test('a queue that BullMQ has paused is shown as paused, counts its jobs, and is
   const before = performance.now()
   await app.close()
   t.ok(performance.now() - before < 10_000, 'what another tool holds back is not drained')
+})
+
+test('stats say since when a job has waited: of all priorities, also a retry, a delayed job that is due, and a foreign one', async (t, space) => {
+  const backend = await openBackend(t, space)
+  const queue = bullQueue(t, space)
+  const now = Date.now()
+  const since = async (): Promise<number | undefined> => (await backend.stats('default')).waitingSince
+  const enqueue = (id: string, enqueuedAt: number, options?: EnvelopeOptions) => backend.enqueue('default', [{ ...envelope(id, options), enqueuedAt }], {})
+  await enqueue('late', now, { runAt: now + 3_600_000 })
+  t.equal(await since(), undefined, 'nothing waits')
+  await enqueue('high', now - 100, { priority: 9 })
+  t.equal(await since(), now - 100)
+  await enqueue('due', now - 3000, { runAt: now - 200 })
+  t.equal(await since(), now - 200, 'a delayed job that is due, and that no worker has seen')
+  await (await queue.getJob('~due'))!.promote()
+  t.equal(await since(), now - 200, 'it waits since it fell due')
+  await enqueue('plain 1', now - 300)
+  await enqueue('plain 2', now - 250)
+  t.equal(await since(), now - 200, 'the next one of the wait list is the one that was promoted')
+  await backend.cancel('due')
+  t.equal(await since(), now - 300)
+  await enqueue('low', now - 400, { priority: -9 })
+  await enqueue('lowest', now - 350, { priority: -1000 })
+  t.equal(await since(), now - 400)
+  await queue.add('foreign', {}, { jobId: 'foreign-1', priority: 2_000_000, timestamp: now - 500 })
+  t.equal(await since(), now - 500)
+  for (const id of ['plain 1', 'plain 2', 'high', 'low', 'lowest', 'foreign-1']) t.equal(await backend.cancel(id), true, id)
+  t.equal(await since(), undefined)
+  await enqueue('dies', now - 600)
+  const ends: Outcome[] = [{ type: 'dead', error: { name: 'Error', message: 'no' } }]
+  const consumer = backend.consume('default', { concurrency: 1 }, (async () => ends.shift()) as never)
+  await until(async () => (await backend.stats('default')).dead === 1)
+  await consumer.stop()
+  const before = Date.now()
+  t.equal(await backend.retry('dies'), true)
+  const retried = (await since())!
+  t.ok(retried >= before && retried <= Date.now(), 'a dead letter waits since it was given back')
+})
+
+test('what has no record waits since nobody knows when', async (t, space) => {
+  const backend = await openBackend(t, space)
+  await space.client.lpush(`${space.prefix}:default:wait`, 'nothing-1')
+  t.match(await backend.stats('default'), { waiting: 1, waitingSince: undefined })
+  await space.client.hset(`${space.prefix}:default:nothing-1`, { timestamp: 5, opts: 'no JSON' })
+  t.match(await backend.stats('default'), { waiting: 1, waitingSince: 5 })
+})
+
+test('the metrics tell how long the oldest job has waited', async (t, space) => {
+  const { app } = await appOn(t, space, { paused: true })
+  const oldest = async (): Promise<number | undefined> => parseExposition((await app.inject('/metrics')).body).value('jobs_oldest_waiting_seconds', { queue: 'default' })
+  t.equal(await oldest(), 0)
+  const { id } = await app.jobs.enqueue('work', 1)
+  await space.client.hincrby(`${space.prefix}:default:${id}`, 'timestamp', -60_000)
+  const seconds = (await oldest())!
+  t.ok(seconds >= 60 && seconds < 600, `${seconds} s`)
 })
 
 test('history and dead letters are bounded, by number and by age', async (t, space) => {
