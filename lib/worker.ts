@@ -158,8 +158,8 @@ export class Worker implements AttemptHost {
 
   #attempt (delivery: Delivery, settle: Settle): void {
     const definition = this.#registry.definitionOf(delivery.envelope, this.#queue)
-    // As with every count, what this app cannot name stands beside the inline functions.
-    if (delivery.stalled === true) (definition ?? this.#queue.delegates).counters.stalled++
+    // A job that this app cannot name is not counted: inline functions, which such jobs are counted with elsewhere, never stall.
+    if (delivery.stalled === true && definition !== undefined) definition.counters.stalled++
     const refusal = refusalOf(delivery, definition)
     const now = this.#lastPickUp = this.#handingOnAt ?? this.clock.monotonic()
     if (refusal !== undefined) {
