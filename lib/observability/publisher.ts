@@ -1,7 +1,9 @@
+import { setImmediate } from 'node:timers/promises'
 import { Counter, Gauge, type Metric, type Registry } from 'prom-client'
 import { InvalidOptionsError } from '../errors.ts'
 
-export type Series = Iterable<readonly [labels: Record<string, string>, value: number]>
+type Labelled = readonly [labels: Record<string, string>, value: number]
+export type Series = Iterable<Labelled>
 
 /** Puts metrics into a registry whose values are plain numbers elsewhere, read when somebody scrapes. */
 export class Publisher {
@@ -41,20 +43,27 @@ export class Publisher {
     }))
   }
 
-  /** A series for each item. One whose value cannot be had is left out; the scrape goes on. */
+  /** A series for each item. One whose value cannot be had is left out; the scrape goes on. `atOnce`: items that are asked in one turn of the event loop. */
   gaugeOfEach<Item> (
     name: string, help: string, labelNames: readonly string[], items: () => Iterable<Item>,
-    labelsOf: (item: Item) => Record<string, string>, value: (item: Item) => number | undefined | Promise<number | undefined>
+    labelsOf: (item: Item) => Record<string, string>, value: (item: Item) => number | undefined | Promise<number | undefined>,
+    atOnce = Infinity
   ): void {
+    const seriesOf = async (item: Item): Promise<Labelled[]> => {
+      try {
+        const found = await value(item)
+        return found === undefined ? [] : [[labelsOf(item), found]]
+      } catch {
+        return []
+      }
+    }
     this.gauge(name, help, labelNames, async () => {
-      const series = await Promise.all(Array.from(items(), async (item) => {
-        try {
-          const found = await value(item)
-          return found === undefined ? [] : [[labelsOf(item), found] as const]
-        } catch {
-          return []
-        }
-      }))
+      const asked: Promise<Labelled[]>[] = []
+      for (const item of items()) {
+        asked.push(seriesOf(item))
+        if (asked.length % atOnce === 0) await setImmediate()
+      }
+      const series = await Promise.all(asked)
       return series.flat()
     })
   }

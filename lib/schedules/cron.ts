@@ -22,6 +22,8 @@ export class CronRule implements Rule {
   /** There is no tick after `#from` and before `#next`, which is Infinity when there is none at all. */
   #from = Infinity
   #next = -Infinity
+  /** The last tick before `#next`, once it is known. */
+  #latest: number | undefined
 
   /** The pattern and the time zone are checked by `cronProblem`. */
   constructor (pattern: string, timezone: string) {
@@ -32,6 +34,8 @@ export class CronRule implements Rule {
   /** Throws an Error with croner's reason when the pattern or the time zone is wrong. */
   next (time: number): number | undefined {
     if (time < this.#from || time >= this.#next) {
+      // A rule is mostly asked from tick to tick: to look back takes as long as to look on.
+      this.#latest = time === this.#next ? time : undefined
       this.#next = this.#cron().nextRun(new Date(time))?.getTime() ?? Infinity
       this.#from = time
     }
@@ -39,8 +43,12 @@ export class CronRule implements Rule {
   }
 
   latest (time: number): number | undefined {
+    const isBeforeNext = time >= this.#from && time < this.#next
+    if (isBeforeNext && this.#latest !== undefined) return this.#latest
     // croner looks strictly before its reference.
-    return this.#cron().previousRuns(1, new Date(time + 1))[0]?.getTime()
+    const latest = this.#cron().previousRuns(1, new Date(time + 1))[0]?.getTime()
+    if (isBeforeNext) this.#latest = latest
+    return latest
   }
 
   count (from: number, to: number): number {

@@ -41,6 +41,21 @@ t.test('a series that is gone is shown no longer', async (t) => {
   t.same((await scrape(registry)).samples, [])
 })
 
+t.test('a gauge of many items lets others have their turn between some and the next ones', async (t) => {
+  const registry = new Registry()
+  const items = Array.from({ length: 7 }, (_, index) => String(index))
+  const asked: string[] = []
+  new Publisher(registry, '').gaugeOfEach('length', 'Length', ['item'], () => items, (item) => ({ item }), (item) => asked.push(item), 3)
+  const scraped = scrape(registry)
+  const counts: number[] = []
+  for (let turn = 0; turn < 3; turn++) {
+    counts.push(asked.length)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.same(counts, [3, 6, 7])
+  t.same((await scraped).samples.map(({ labels, value }) => [labels.item, value]), items.map((item, index) => [item, index + 1]))
+})
+
 t.test('two scrapes at once say the same, although a gauge has to be waited for', async (t) => {
   const registry = new Registry()
   let waiting = 0

@@ -178,6 +178,24 @@ t.test('ranges do not go over the end: two of them do', async (t) => {
   t.equal(ticks('0 22-23,0-2 * * *', 'UTC', '2026-11-01T12:00:00Z', '2026-11-02T12:00:00Z').length, 5)
 })
 
+t.test('looking back finds the same, whatever was looked for before', async (t) => {
+  const at = (text: string): number => Date.parse(`2026-11-${text}Z`)
+  const rule = new CronRule('0 */6 * * *', 'Europe/Berlin')
+  t.equal(rule.latest(at('02T10:30')), at('02T05:00'), 'before any look forward')
+  t.equal(rule.next(at('02T10:30')), at('02T11:00'))
+  t.equal(rule.latest(at('02T10:59')), at('02T05:00'))
+  t.equal(rule.latest(at('02T11:00')), at('02T11:00'), 'at the next tick')
+  t.equal(rule.latest(at('02T10:30')), at('02T05:00'))
+  t.equal(rule.next(at('02T11:00')), at('02T17:00'), 'from tick to tick')
+  t.equal(rule.latest(at('02T16:59')), at('02T11:00'))
+  t.equal(rule.next(at('02T20:00')), at('02T23:00'), 'over a tick')
+  t.equal(rule.latest(at('02T20:00')), at('02T17:00'))
+  t.equal(rule.next(at('02T10:59')), at('02T11:00'), 'the clock was set back')
+  t.equal(rule.latest(at('02T10:59')), at('02T05:00'))
+  t.equal(rule.latest(at('01T12:00')), at('01T11:00'))
+  t.equal(rule.latest(at('02T10:59')), at('02T05:00'))
+})
+
 t.test('counting stops at a hundred', async (t) => {
   t.equal(new CronRule('* * * * * *', 'UTC').count(0, 1e9), 100)
 })

@@ -1,7 +1,7 @@
+import { Cron } from 'croner'
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { memory, type BackgroundJobsOptions, type ScheduleOptions, type ScheduleRule } from '../../lib/index.ts'
-import { CronRule } from '../../lib/schedules/cron.ts'
 import { buildApp, deferred, logTo, turns } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
 import { parseExposition } from '../helpers/prometheus.ts'
@@ -565,20 +565,55 @@ t.test('a cron schedule has the interval that applies now', async (t) => {
   t.same(found.map((seconds) => Number(seconds) * SECOND / DAY), [1, 1, 3, 3, 3, 1])
 })
 
-t.test('a cron schedule looks for its interval once a tick, however often it is asked', async (t) => {
-  const { app, clock } = await scheduled(t, { cron: '0 * * * *' })
-  const { latest } = CronRule.prototype
-  t.teardown(() => { CronRule.prototype.latest = latest })
-  let looked = 0
-  CronRule.prototype.latest = function (time) {
-    looked++
-    return latest.call(this, time)
+/** How often croner looked back for ticks since the call. */
+function searches (t: Test): () => number {
+  const { previousRuns } = Cron.prototype
+  t.teardown(() => { Cron.prototype.previousRuns = previousRuns })
+  let count = 0
+  Cron.prototype.previousRuns = function (...given) {
+    count++
+    return previousRuns.apply(this, given)
   }
-  for (let scrape = 0; scrape < 3; scrape++) t.equal(await metric(app, 'interval_seconds'), 3600)
-  t.equal(looked, 1)
-  await clock.advance(HOUR)
-  t.equal(await metric(app, 'interval_seconds'), 3600)
-  t.equal(looked, 2)
+  return () => count
+}
+
+t.test('schedules of one cron pattern look for their interval once, before the first tick; the ticks tell it from then on', async (t) => {
+  const clock = new ManualClock()
+  const app = await buildApp(t, { clock })
+  app.jobs.define('work', async () => {})
+  for (const name of ['tick', 'second', 'third']) app.jobs.schedule(name, { cron: '0 9 * * MON-FRI' }, 'work')
+  await app.ready()
+  const searched = searches(t)
+  const days = async (): Promise<number> => Number(await metric(app, 'interval_seconds')) * SECOND / DAY
+  for (let scrape = 0; scrape < 3; scrape++) t.equal(await days(), 1)
+  t.equal(searched(), 1)
+  const found: number[] = []
+  for (let day = 0; day < 6; day++) {
+    await clock.advance(DAY)
+    found.push(await days())
+  }
+  t.same(found, [1, 3, 3, 3, 1, 1], 'from a Thursday on')
+  t.equal(searched(), 1)
+})
+
+t.test('a tick that cannot be enqueued leaves the interval as it was', async (t) => {
+  const backend = memory()
+  const { find } = backend
+  let down = false
+  const broken = Object.assign(backend, { find: (id: string) => { if (down) throw new Error('down'); return find!.call(backend, id) } })
+  const { app, clock } = await scheduled(t, { cron: '0 9 * * MON-FRI' }, {}, { backend: broken })
+  const days = async (): Promise<number> => Number(await metric(app, 'interval_seconds')) * SECOND / DAY
+  await clock.advance(DAY)
+  t.equal(await days(), 1, 'from Thursday to Friday')
+  const searched = searches(t)
+  down = true
+  await clock.advance(9 * HOUR)
+  t.equal(await metric(app, 'failed_total'), 1)
+  t.equal(await days(), 1, 'the tick of Friday is due')
+  t.equal(searched(), 0)
+  down = false
+  await clock.advance(MINUTE)
+  t.equal(await days(), 3, 'it came')
 })
 
 t.test('where no tick comes any more, or never two, there is no interval', async (t) => {
