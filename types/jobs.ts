@@ -30,8 +30,20 @@ export type InferInput<Schema> =
 type InferJson<Schema> =
   Schema extends { static: infer Static } ? Static
     : Schema extends { '~kind': string } ? InferTypeBox<Schema>
-      : Schema extends JSONSchema ? FromSchema<Schema>
-        : unknown
+      : IsMisread<Schema> extends true ? unknown
+        : Schema extends JSONSchema ? FromSchema<Schema>
+          : unknown
+
+/** FromSchema gives never for a reference to a shared schema or to an anchor, and a wrong type for a tuple of draft 2020-12. */
+type IsMisread<Schema> =
+  unknown extends Schema ? false
+    : Schema extends { readonly $ref: `#/${string}` } ? IsMisread<Omit<Schema, '$ref'>>
+      : Schema extends { readonly $ref: string } | { readonly prefixItems: object } ? true
+        : Schema extends readonly unknown[] ? IsMisread<Schema[number]>
+          // The type of all schemas refers to itself without end.
+          : '$ref' extends keyof Schema ? false
+            : Schema extends object ? true extends { [Key in keyof Schema]: IsMisread<Schema[Key]> }[keyof Schema] ? true : false
+              : false
 
 /** A schema of typebox 1.x, by its shape: it carries no static type. Kinds that are not here give unknown. */
 type InferTypeBox<Schema> =
@@ -244,6 +256,8 @@ export interface Jobs {
   define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
   /** A job whose payload no schema describes. */
   define<Payload = any> (name: string, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
+  /** A job whose schema does not tell the payload's type, a shared schema for instance: `define<Payload>(…)` gives it. */
+  define<Payload = unknown> (name: string, options: DefineOptions<object>, handler: JobHandler<NoInfer<Payload>>): JobDefinition<Payload>
 
   /**
    * Registers, before `ready`, a job whose handler lives in another process: it can be enqueued and scheduled here. Throws
@@ -252,8 +266,8 @@ export interface Jobs {
   declare<const Schema extends object> (name: string, options: DeclareOptions<Schema> & { schema: Schema }): JobDefinition<InferInput<Schema>>
   /** A job of a name that `JobTypes` declares. */
   declare<Name extends keyof JobTypes> (name: Name, options?: DeclareOptions<undefined>): JobDefinition<JobTypes[Name]>
-  /** A job whose payload no schema describes. */
-  declare<Payload = any> (name: string, options?: DeclareOptions<undefined>): JobDefinition<Payload>
+  /** A job whose payload's type no schema tells: `declare<Payload>(…)` gives it. */
+  declare<Payload = any> (name: string, options?: DeclareOptions<object>): JobDefinition<Payload>
 
   /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
   enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>
