@@ -130,28 +130,44 @@ export interface EnqueuedJob {
   readonly status: EnqueueResult['status']
 }
 
-/** One of the jobs of an `enqueueMany`, with options of its own. */
-export interface JobToEnqueue<Payload = any> extends EnqueueOptions {
+/** What every job of an `enqueueMany` has beside its payload. */
+export interface JobToEnqueueOptions<Job> extends EnqueueOptions {
   /** The name of a job, or its definition. */
-  job: JobName | JobDefinition<Payload>
-  /** What is enqueued. */
-  payload: Payload
+  job: Job
   /** Not here: all jobs of an `enqueueMany` have one signal. */
   signal?: never
 }
 
-/** What a job that is enqueued many at a time is given as: the payload is that of its name or definition. */
-export interface JobToEnqueueAs<Job extends JobName | JobDefinition<any>> extends JobToEnqueue {
-  /** The name of a job, or its definition. */
-  job: Job
-  /** What is enqueued. */
-  payload: Job extends JobDefinition<infer Payload> ? Payload : PayloadOf<Job>
-}
+type WithPayload<Job, Payload> = JobToEnqueueOptions<Job> & (NeedsPayload<Payload> extends true ? { payload: Payload } : { payload?: Payload })
 
-/** The options of a schedule; they can be left out, with the payload, only where the job does without a payload. */
-export type ScheduleArguments<Payload> = undefined extends Payload
-  ? [options?: ScheduleOptions<Payload>]
-  : [options: ScheduleOptions<Payload> & { payload: Payload }]
+/** Of a job that works without a payload, it can be left out. Where nothing says what the payload is, it cannot. */
+type NeedsPayload<Payload> = unknown extends Payload ? true : undefined extends Payload ? false : true
+
+/** What a job that is enqueued many at a time is given as: the payload is that of its name or definition. */
+export type JobToEnqueueAs<Job extends JobName | JobDefinition<any>> =
+  Job extends JobDefinition<infer Payload> ? WithPayload<Job, Payload> : WithPayload<Job, PayloadOf<Job>>
+
+/** One of the jobs of an `enqueueMany`, with options of its own. With a payload type: a job that takes it. */
+export type JobToEnqueue<Payload = any> = NamedJobToEnqueue<JobName, Payload> | WithPayload<JobDefinition<Payload>, Payload>
+
+type NamedJobToEnqueue<Name, Payload> =
+  Name extends JobName ? [Payload] extends [PayloadOf<Name>] ? WithPayload<Name, unknown extends Payload ? PayloadOf<Name> : Payload> : never : never
+
+/** The payload and the options of an enqueue; they can be left out where every one of the jobs does without a payload. */
+export type EnqueueArguments<Payload, Needed = NeedsPayload<Payload>> = true extends Needed
+  ? [payload: Payload, options?: EnqueueOptions]
+  : [payload?: Payload, options?: EnqueueOptions]
+
+/** Of each of these names. */
+type NeedsPayloadOf<Name> = Name extends JobName ? NeedsPayload<PayloadOf<Name>> : never
+
+/** The options of a schedule; they can be left out, with the payload, only where every one of the jobs does without a payload. */
+export type ScheduleArguments<Payload, IsOptional = undefined extends Payload ? true : false> = false extends IsOptional
+  ? [options: ScheduleOptions<Payload> & { payload: Payload }]
+  : [options?: ScheduleOptions<Payload>]
+
+/** Of each of these names. */
+type IsOptionalFor<Name> = Name extends JobName ? undefined extends PayloadOf<Name> ? true : false : never
 
 /** A job as hooks see it. Its payload is what was enqueued. */
 export type HookJob = JobInfo & { readonly payload: unknown }
@@ -270,11 +286,11 @@ export interface Jobs {
   declare<Payload = any> (name: string, options?: DeclareOptions<object>): JobDefinition<Payload>
 
   /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
-  enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  enqueue<Payload> (definition: JobDefinition<Payload>, ...payload: EnqueueArguments<NoInfer<Payload>>): Promise<EnqueuedJob>
   /** A delegate job: an inline function, in memory only. */
   enqueue (handler: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob>
   /** By name. Its payload is what `JobTypes` declares for it. */
-  enqueue<Name extends JobName> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  enqueue<Name extends JobName> (name: Name, ...payload: EnqueueArguments<PayloadOf<Name>, NeedsPayloadOf<Name>>): Promise<EnqueuedJob>
 
   /** One round trip a queue; all or none where the backend can. */
   enqueueMany<const Given extends readonly (JobName | JobDefinition<any>)[]> (
@@ -289,7 +305,7 @@ export interface Jobs {
   /** With an inline function, in memory only. `queue`: its queue, 'default' unless given. */
   schedule (name: string, rule: ScheduleRule, job: DelegateHandler, options?: ScheduleOptions<undefined> & { queue?: string }): void
   /** By name. Its payload is what `JobTypes` declares for it. */
-  schedule<Name extends JobName> (name: string, rule: ScheduleRule, job: Name, ...options: ScheduleArguments<PayloadOf<Name>>): void
+  schedule<Name extends JobName> (name: string, rule: ScheduleRule, job: Name, ...options: ScheduleArguments<PayloadOf<Name>, IsOptionalFor<Name>>): void
   /** Looks at the schedules and handles them. */
   readonly schedules: Schedules
 

@@ -9,7 +9,7 @@ import { describe, expect, test } from 'tstyche'
 import { Type as TypeBox1 } from 'typebox'
 import * as v from 'valibot'
 import { z } from 'zod'
-import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type InferInput, type InferPayload, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobName, type JobToEnqueue, type JobView, type Jobs, type JobsStatus, NonRetryableError, type StandardSchema } from '../lib/index.ts'
+import backgroundJobs, { type DeadLetter, type DeclareOptions, type DefineOptions, type EnqueuedJob, type HookJob, type InferInput, type InferPayload, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobName, type JobToEnqueue, type JobView, type Jobs, type JobsStatus, NonRetryableError, type StandardSchema } from '../lib/index.ts'
 
 interface Mail { to: string, subject: string }
 
@@ -144,14 +144,14 @@ describe('a payload inferred from a schema', () => {
   })
 
   test('a schema whose type says nothing gives an unknown payload', () => {
-    for (const schema of [{} as object, {} as Exclude<JSONSchema, boolean>, {} as SchemaObject, {} as JSONSchemaType<Mail>]) {
+    for (const schema of [{} as object, {} as Exclude<JSONSchema, boolean>, {} as SchemaObject]) {
       jobs.define('opaque', { schema }, async (payload) => {
         expect(payload).type.toBe<unknown>()
       })
     }
     expect<InferPayload<JSONSchema>>().type.toBe<unknown>()
     expect<InferPayload<SchemaObject>>().type.toBe<unknown>()
-    expect<InferPayload<JSONSchemaType<Mail>>>().type.toBe<unknown>()
+    jobs.define('ajv', { schema: {} as JSONSchemaType<Mail> }, async (payload) => payload.to)
     jobs.define('any', { schema: {} as any }, async (payload) => {
       expect(payload).type.toBe<any>()
     })
@@ -290,6 +290,17 @@ describe('handlers', () => {
       }
     }, async () => {})
     expect(jobs.define).type.not.toBeCallableWith('typo', { aliases: 'former-name' }, async () => {})
+  })
+
+  test('options in a variable', () => {
+    const options: DefineOptions = { attempts: 3 }
+    jobs.define('options', options, async (payload) => { expect(payload).type.toBe<any>() })
+    const withSchema = { attempts: 3, schema: z.object({ to: z.string() }) } satisfies DefineOptions
+    jobs.define('options', withSchema, async (payload) => { expect(payload).type.toBe<{ to: string }>() })
+    const declared: DeclareOptions = { attempts: 3 }
+    expect(jobs.declare('declared', declared)).type.toBe<JobDefinition<any>>()
+    const perhaps = z.string() as z.ZodString | undefined
+    jobs.define('options', { schema: perhaps }, async (payload) => { expect(payload).type.toBe<unknown>() })
   })
 })
 

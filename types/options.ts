@@ -350,8 +350,8 @@ export interface BackgroundJobsOptions {
   clock?: Clock | null
 }
 
-/** The options of a job's definition. */
-export interface DefineOptions<Schema = unknown> {
+/** The options of a job's definition. `Schema` is any unless given, so that a variable of this type fits every `define`. */
+export interface DefineOptions<Schema = any> {
   /**
    * The queue that its jobs wait in.
    * @default 'default'
@@ -407,8 +407,8 @@ export interface DefineOptions<Schema = unknown> {
   upgrade?: (payload: any, fromVersion: number) => unknown
 }
 
-/** Of a job whose handler lives in another process. */
-export interface DeclareOptions<Schema = unknown> {
+/** Of a job whose handler lives in another process. `Schema` as in `DefineOptions`. */
+export interface DeclareOptions<Schema = any> {
   /**
    * The queue that its jobs wait in. It must live in a durable backend, which the process with the handler shares.
    * @default 'default'

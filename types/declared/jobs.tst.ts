@@ -11,17 +11,20 @@ declare module '../../lib/index.ts' {
     count: number
     tidy: undefined
     anything: unknown
+    clean: void
+    perhaps: { a?: string } | undefined
   }
 }
 
 declare const jobs: Jobs
 declare const request: RequestJobs
 declare const text: string
+declare const isMail: boolean
 const mail = { to: 'ada@example.org', subject: 'Hi' }
 
 describe('names', () => {
   test('those that are declared', () => {
-    expect<JobName>().type.toBe<'mail' | 'count' | 'tidy' | 'anything'>()
+    expect<JobName>().type.toBe<'mail' | 'count' | 'tidy' | 'anything' | 'clean' | 'perhaps'>()
   })
 })
 
@@ -42,6 +45,19 @@ describe('enqueue', () => {
     expect(jobs.enqueue).type.not.toBeCallableWith('mail', { to: 1, subject: 'Hi' })
     expect(jobs.enqueue).type.not.toBeCallableWith('mail', {})
     expect(jobs.enqueue).type.not.toBeCallableWith('count', 'one')
+  })
+
+  test('nor does a missing payload, unless the job works without one', () => {
+    expect(jobs.enqueue).type.toBeCallableWith('tidy')
+    expect(jobs.enqueue).type.toBeCallableWith('clean')
+    expect(jobs.enqueue).type.toBeCallableWith('perhaps')
+    expect(jobs.enqueue).type.toBeCallableWith('perhaps', { a: 'a' }, { delay: 5 })
+    expect(jobs.enqueue).type.toBeCallableWith(jobs.define<undefined>('other', async () => {}))
+    expect(jobs.enqueue).type.not.toBeCallableWith('mail')
+    expect(jobs.enqueue).type.not.toBeCallableWith('anything')
+    expect(jobs.enqueue).type.not.toBeCallableWith(isMail ? 'mail' : 'tidy')
+    expect(jobs.enqueue).type.not.toBeCallableWith('tidy', 1)
+    expect(request.enqueue).type.toBeCallableWith('tidy')
   })
 
   test('a definition and an inline function need no declared name', () => {
@@ -83,6 +99,20 @@ describe('enqueueMany', () => {
     expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: { ...mail, extra: 1 } }])
   })
 
+  test('a union of names is checked job by job', () => {
+    jobs.enqueueMany([1, 2].map((n) => n > 1 ? { job: 'mail' as const, payload: mail } : { job: 'count' as const, payload: n }))
+    jobs.enqueueMany([1, 2].map((n) => n > 1 ? { job: 'mail', payload: mail } : { job: 'count', payload: n }))
+    // @ts-expect-error is not assignable
+    jobs.enqueueMany([1, 2].map((n) => n > 1 ? { job: 'mail' as const, payload: n } : { job: 'count' as const, payload: mail }))
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: isMail ? 'mail' : 'count', payload: 1 }])
+  })
+
+  test('a job that works without a payload needs none', () => {
+    expect(jobs.enqueueMany).type.toBeCallableWith([{ job: 'tidy' }, { job: 'clean', delay: 5 }, { job: 'perhaps', payload: { a: 'a' } }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'tidy', payload: 1 }])
+    expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'anything' }])
+  })
+
   test('a name that is not declared does not compile', () => {
     expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mial', payload: mail }])
     expect(jobs.enqueueMany).type.not.toBeCallableWith([{ job: 'mail', payload: mail }, { job: text, payload: mail }])
@@ -101,8 +131,15 @@ describe('enqueueMany', () => {
     const list: JobToEnqueue[] = [{ job: 'mail', payload: mail }]
     list.push({ job: other, payload: { at: 1 } })
     expect(jobs.enqueueMany).type.toBeCallableWith(list)
+    // @ts-expect-error is not assignable
+    list.push({ job: 'mail', payload: 1 })
+    list.push({ job: 'tidy' })
     const mails: JobToEnqueue<Mail>[] = [{ job: 'mail', payload: mail }]
     expect(jobs.enqueueMany).type.toBeCallableWith(mails)
+    // @ts-expect-error is not assignable
+    mails.push({ job: 'count', payload: mail })
+    // @ts-expect-error is not assignable
+    mails.push({ job: 'anything', payload: 1 })
   })
 })
 
@@ -122,6 +159,8 @@ describe('schedule', () => {
     expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail', { immediate: true })
     expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'mail', { payload: undefined })
     expect(jobs.schedule).type.not.toBeCallableWith('a', every, 'count')
+    expect(jobs.schedule).type.not.toBeCallableWith('a', every, isMail ? 'mail' : 'tidy')
+    expect(jobs.schedule).type.toBeCallableWith('a', every, isMail ? 'perhaps' : 'tidy')
   })
 
   test('a job that works without a payload needs none', () => {
