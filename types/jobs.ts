@@ -77,6 +77,18 @@ type Flat<Type> = { [Key in keyof Type]: Type[Key] }
 /** The payload type that is declared for a name. */
 export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
 
+/** A name that `JobTypes` does not declare. */
+type Undeclared<Name> = Name extends keyof JobTypes ? never : Name
+
+/** What a schema says; of a declared job what `JobTypes` says, where the schema says nothing. */
+type OrDeclared<Name, Inferred> = Name extends keyof JobTypes ? unknown extends Inferred ? JobTypes[Name] : Inferred : Inferred
+
+/** Refuses a schema that does not take what `JobTypes` declares for the name. */
+type Takes<Name, Input> = Name extends keyof JobTypes ? Plain<JobTypes[Name]> extends Input ? unknown : { schema: StandardSchema<JobTypes[Name], any> } : unknown
+
+/** Without interfaces: those do not fit the index signature that a JSON schema's type has for further properties. */
+type Plain<Type> = Type extends string | number | boolean | bigint | symbol | null | undefined | ((...args: any) => unknown) ? Type : { [Key in keyof Type]: Plain<Type[Key]> }
+
 /** What an attempt's scope has beside the app's registrations. */
 export interface JobCradle {
   /** The job that runs. */
@@ -262,28 +274,30 @@ export type RequestJobs = Pick<Jobs, 'enqueue' | 'enqueueMany'>
 export interface Jobs {
   /** Registers a job before `ready`. `this` in the handler is the Fastify instance that defined it. */
   define<const Schema extends object, Name extends string> (
-    name: Name, options: DefineOptions<Schema> & { schema: Schema }, handler: JobHandler<InferPayload<Schema>>
-  ): JobDefinition<InferInput<Schema>>
+    name: Name, options: DefineOptions<Schema> & { schema: Schema } & Takes<Name, InferInput<Schema>>, handler: JobHandler<OrDeclared<Name, InferPayload<Schema>>>
+  ): JobDefinition<OrDeclared<Name, InferInput<Schema>>>
   /** A job of a name that `JobTypes` declares. */
   define<Name extends keyof JobTypes> (name: Name, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   /** A job of a name that `JobTypes` declares, with options. */
   define<Name extends keyof JobTypes> (name: Name, options: DefineOptions<undefined>, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   /** A job without options. */
-  define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
+  define<Payload = any, Name extends string = string> (name: Undeclared<Name>, handler: JobHandler<Payload>): JobDefinition<Payload>
   /** A job whose payload no schema describes. */
-  define<Payload = any> (name: string, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
+  define<Payload = any, Name extends string = string> (name: Undeclared<Name>, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
   /** A job whose schema does not tell the payload's type, a shared schema for instance: `define<Payload>(…)` gives it. */
-  define<Payload = unknown> (name: string, options: DefineOptions<object>, handler: JobHandler<NoInfer<Payload>>): JobDefinition<Payload>
+  define<Payload = unknown, Name extends string = string> (name: Undeclared<Name>, options: DefineOptions<object>, handler: JobHandler<NoInfer<Payload>>): JobDefinition<Payload>
 
   /**
    * Registers, before `ready`, a job whose handler lives in another process: it can be enqueued and scheduled here. Throws
    * FST_JOBS_INVALID_OPTIONS, also where its queue is not in a durable backend.
    */
-  declare<const Schema extends object> (name: string, options: DeclareOptions<Schema> & { schema: Schema }): JobDefinition<InferInput<Schema>>
+  declare<const Schema extends object, Name extends string> (
+    name: Name, options: DeclareOptions<Schema> & { schema: Schema } & Takes<Name, InferInput<Schema>>
+  ): JobDefinition<OrDeclared<Name, InferInput<Schema>>>
   /** A job of a name that `JobTypes` declares. */
   declare<Name extends keyof JobTypes> (name: Name, options?: DeclareOptions<undefined>): JobDefinition<JobTypes[Name]>
   /** A job whose payload's type no schema tells: `declare<Payload>(…)` gives it. */
-  declare<Payload = any> (name: string, options?: DeclareOptions<object>): JobDefinition<Payload>
+  declare<Payload = any, Name extends string = string> (name: Undeclared<Name>, options?: DeclareOptions<object>): JobDefinition<Payload>
 
   /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
   enqueue<Payload> (definition: JobDefinition<Payload>, ...payload: EnqueueArguments<NoInfer<Payload>>): Promise<EnqueuedJob>

@@ -4,15 +4,18 @@ import type { EnqueuedJob, JobDefinition, JobName, Jobs, JobToEnqueue, RequestJo
 import type { OutboxOptions } from '../../lib/outbox/index.ts'
 
 interface Mail { to: string, subject: string }
+interface Customer { name: string }
+interface Order { customer: Customer, at: number[] }
 
 declare module '../../lib/index.ts' {
   interface JobTypes {
-    mail: { to: string, subject: string }
+    mail: Mail
     count: number
     tidy: undefined
     anything: unknown
     clean: void
     perhaps: { a?: string } | undefined
+    order: Order
   }
 }
 
@@ -24,7 +27,7 @@ const mail = { to: 'ada@example.org', subject: 'Hi' }
 
 describe('names', () => {
   test('those that are declared', () => {
-    expect<JobName>().type.toBe<'mail' | 'count' | 'tidy' | 'anything' | 'clean' | 'perhaps'>()
+    expect<JobName>().type.toBe<'mail' | 'count' | 'tidy' | 'anything' | 'clean' | 'perhaps' | 'order'>()
   })
 })
 
@@ -80,7 +83,45 @@ describe('define', () => {
     })
   })
 
+  test('a handler of a declared job takes its payload', () => {
+    // @ts-expect-error No overload matches this call
+    jobs.define('mail', async (payload: { n: number }) => payload)
+    // @ts-expect-error No overload matches this call
+    jobs.define('mail', { attempts: 5 }, async (payload: { n: number }) => payload)
+  })
+
+  test('a schema of a declared job takes its payload', () => {
+    const schema = z.object({ to: z.string(), subject: z.string().default('Hi'), at: z.coerce.date().optional() })
+    jobs.define('mail', { schema }, async (payload) => {
+      expect(payload).type.toBe<{ to: string, subject: string, at?: Date | undefined }>()
+    })
+    jobs.define('mail', { schema: { type: 'object', required: ['to'], properties: { to: { type: 'string' } } } }, async (payload) => {
+      expect(payload.to).type.toBe<string>()
+    })
+    jobs.define('order', { schema: { type: 'object', properties: { customer: { type: 'object', properties: { name: { type: 'string' } } }, at: { type: 'array', items: { type: 'number' } } } } }, async () => {})
+    jobs.declare('mail', { schema })
+    // @ts-expect-error No overload matches this call
+    jobs.define('mail', { schema: z.object({ n: z.number() }) }, async () => {})
+    // @ts-expect-error No overload matches this call
+    jobs.define('mail', { schema: { type: 'object', required: ['n'], properties: { n: { type: 'number' } } } }, async () => {})
+    // @ts-expect-error No overload matches this call
+    jobs.declare('mail', { schema: z.object({ n: z.number() }) })
+    // @ts-expect-error No overload matches this call
+    jobs.declare('mail', { schema: { type: 'object', required: ['n'], properties: { n: { type: 'number' } } } })
+  })
+
+  test('a schema that tells no type leaves that of the name', () => {
+    const definition = jobs.define('mail', { schema: { $ref: 'mail#' } }, async (payload) => {
+      expect(payload).type.toBe<Mail>()
+    })
+    expect(definition).type.toBe<JobDefinition<Mail>>()
+    expect(jobs.declare('mail', { schema: { $ref: 'mail#' } })).type.toBe<JobDefinition<Mail>>()
+  })
+
   test('by another one', () => {
+    jobs.define('undeclared', { schema: z.object({ n: z.number() }) }, async (payload) => { expect(payload).type.toBe<{ n: number }>() })
+    jobs.define<Mail>('undeclared', async (payload) => { expect(payload).type.toBe<Mail>() })
+    jobs.define(text, { attempts: 5 }, async (payload: Mail) => payload)
     jobs.define('undeclared', async (payload) => { expect(payload).type.toBe<any>() })
   })
 })
