@@ -108,10 +108,10 @@ describe('a payload inferred from a schema', () => {
       { anyOf: [{ type: 'string' }, { $ref: '#place' }] },
       { $ref: '#/definitions/mail', definitions: { mail: { $ref: 'mail#' } } }
     ] as const
-    expect<InferPayload<typeof parts[0]>>().type.toBe<unknown>()
-    expect<InferPayload<typeof parts[1]>>().type.toBe<unknown>()
-    expect<InferPayload<typeof parts[2]>>().type.toBe<unknown>()
-    expect<InferPayload<typeof parts[3]>>().type.toBe<unknown>()
+    expect(jobs.declare('part', { schema: parts[0] })).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.declare('part', { schema: parts[1] })).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.declare('part', { schema: parts[2] })).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.declare('part', { schema: parts[3] })).type.toBe<JobDefinition<unknown>>()
     jobs.define('part', { schema: { type: 'array', items: { $ref: 'mail#' } } }, async (payload) => {
       expect(payload).type.toBe<unknown>()
     })
@@ -128,9 +128,9 @@ describe('a payload inferred from a schema', () => {
 
   test('a schema of draft 2020-12 is inferred, but for its tuples', () => {
     const tuple = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'array', prefixItems: [{ type: 'string' }], items: false } as const
-    expect<InferPayload<typeof tuple>>().type.toBe<unknown>()
+    expect(jobs.declare('tuple', { schema: tuple })).type.toBe<JobDefinition<unknown>>()
     const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', $defs: { a: { type: 'string' } }, type: 'object', additionalProperties: false, required: ['b'], properties: { a: { $ref: '#/$defs/a' }, b: { type: 'number' } } } as const
-    expect<InferPayload<typeof schema>>().type.toBe<{ a?: string, b: number }>()
+    expect(jobs.declare('modern', { schema })).type.toBe<JobDefinition<{ a?: string, b: number }>>()
   })
 
   test('the payload type can be given where no schema says it', () => {

@@ -299,12 +299,12 @@ export interface BackgroundJobsOptions {
   shutdown?: ShutdownOptions | null
   /**
    * Prometheus metrics. False: none.
-   * @default { path: '/metrics', prefix: 'jobs_', defaultMetrics: false }
+   * @default { path: '/metrics', prefix: 'jobs_', defaultMetrics: false, buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300] }
    */
   metrics?: MetricsOptions | false | null
   /**
    * Health routes. False: none.
-   * @default { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60000 }
+   * @default { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60000, ready: { capacity: 'memory', backend: false } }
    */
   health?: HealthOptions | false | null
   /**
