@@ -92,6 +92,9 @@ export class PayloadCompiler {
   /** Throws what Ajv throws, also while a schema is missing. */
   compile (schema: object, sharedSchemas: () => SharedSchemas): ValidateFunction {
     const draft = this.#draftOf(schema)
+    const { $id, $ref } = schema as { readonly $id?: unknown, readonly $ref?: unknown }
+    // Its validation would never end.
+    if (typeof $ref === 'string' && withoutHash($ref) === (typeof $id === 'string' ? withoutHash($id) : '')) throw new Error('its \'$ref\' refers to the schema itself; leave out \'$id\', or refer to another one')
     const validate = compileAlone(this.#ajvOf(draft), schema, (id) => this.#shared(sharedSchemas(), id, draft))
     if ('$async' in validate) throw new Error('it is asynchronous ($async), and payloads are checked at once')
     return validate
@@ -160,7 +163,8 @@ function compileAlone (ajv: Ajv, schema: object, sharedSchema: (id: string) => o
         return ajv.compile(schema)
       } catch (error) {
         const shared = isMissing(error) ? sharedSchema(error.missingSchema) : undefined
-        if (shared === undefined || used.includes(shared)) throw error
+        if (shared === undefined) throw error
+        if (used.includes(shared)) throw new Error(`there is no '${(error as MissingRefError).missingRef}': that schema is there, and has no such part`)
         used.push(shared)
         ajv.addSchema(shared)
       }

@@ -24,15 +24,17 @@ export class ManualClock implements Clock {
     this.epoch = Number(start)
   }
 
+  /** What the wall clock says: milliseconds since the epoch. */
   now (): number {
     return this.epoch + this.#elapsed
   }
 
+  /** Milliseconds that have passed since the clock was made. */
   monotonic (): number {
     return this.#elapsed
   }
 
-  /** Throws a RangeError for a delay that makes Node's setTimeout fire at once. */
+  /** Calls back once `delay` milliseconds have passed. Throws a RangeError for a delay that makes Node's setTimeout fire at once. */
   setTimeout (callback: () => void, delay: number): unknown {
     if (delay > 2 ** 31 - 1) throw new RangeError('a longer delay makes setTimeout fire at once')
     const timeout = { at: this.#elapsed + delay, callback }
@@ -40,6 +42,7 @@ export class ManualClock implements Clock {
     return timeout
   }
 
+  /** The timeout of this handle, as `setTimeout` returned it, does not fire. */
   clearTimeout (handle: unknown): void {
     this.#timeouts.delete(handle as Timeout)
   }

@@ -34,7 +34,7 @@ export class Definition implements JobDefinition {
 
   constructor (
     name: string, lane: Queue, policy: RetryPolicy, options: DefineOptions, handler: JobHandler | undefined,
-    instance: FastifyInstance, compiler: PayloadCompiler
+    instance: FastifyInstance, schema: PayloadSchema | undefined
   ) {
     this.name = name
     this.queue = lane.name
@@ -50,8 +50,8 @@ export class Definition implements JobDefinition {
     this.upgrade = options.upgrade
     this.instance = instance
     this.counters = new JobCounters(lane.buckets)
-    this.#schema = options.schema === undefined ? undefined : createPayloadSchema(name, options.schema as object, instance, compiler)
-    this.transformsPayload = this.#schema?.transforms ?? false
+    this.#schema = schema
+    this.transformsPayload = schema?.transforms ?? false
   }
 
   /** Its handler lives in another process. */
@@ -108,7 +108,8 @@ export class Registry {
     const policy = resolveRetryPolicy(options, this.#retry)
     const queue = this.#queueOf(options.queue ?? 'default')
     queue.assertIsWorkedOn(`definition of job '${name}'`)
-    const define = (name: string): Definition => new Definition(name, queue, policy, options, handler as JobHandler, instance, this.#compiler)
+    const schema = this.#schemaOf(name, options, instance)
+    const define = (name: string): Definition => new Definition(name, queue, policy, options, handler as JobHandler, instance, schema)
     const definition = define(name)
     this.#definitions.set(name, definition)
     for (const alias of aliases) this.#aliases.set(alias, { alias: define(alias), of: name })
@@ -123,7 +124,7 @@ export class Registry {
     checkDeclareOptions(options, subject)
     const queue = this.#queueOf(options.queue ?? 'default')
     if (!queue.backend.capabilities.durable) throw new InvalidOptionsError(`${subject}: queue '${queue.name}' lives in the memory of this process, where no other process finds its jobs; give the queue a durable backend, or define the job here`)
-    const definition = new Definition(name, queue, resolveRetryPolicy(options, this.#retry), options, undefined, instance, this.#compiler)
+    const definition = new Definition(name, queue, resolveRetryPolicy(options, this.#retry), options, undefined, instance, this.#schemaOf(name, options, instance))
     this.#definitions.set(name, definition)
     return definition
   }
@@ -161,6 +162,10 @@ export class Registry {
   * all (): Generator<Definition> {
     yield * this.#definitions.values()
     for (const { alias } of this.#aliases.values()) yield alias
+  }
+
+  #schemaOf (name: string, { schema }: DeclareOptions, instance: FastifyInstance): PayloadSchema | undefined {
+    return schema === undefined ? undefined : createPayloadSchema(name, schema, instance, this.#compiler)
   }
 
   #assertOpen (subject: string): void {

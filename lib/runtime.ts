@@ -85,7 +85,7 @@ export class Runtime {
     this.enqueuer = new Enqueuer(this)
     const unknownJobs = new UnknownJobs(options.unknownJobs, clock, instance.log)
     for (const queue of this.queues) {
-      queue.delegates = new Definition(DELEGATE, queue, options.retry, {}, undefined, instance, compiler)
+      queue.delegates = new Definition(DELEGATE, queue, options.retry, {}, undefined, instance, undefined)
       queue.worker = new Worker(queue, {
         clock,
         context: this.context,

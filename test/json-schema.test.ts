@@ -104,11 +104,41 @@ t.test('what can never be compiled is refused at once', async (t) => {
   for (const [schema, message] of bad) t.throws(() => app.jobs.define('a', { schema }, handler), { code: 'FST_JOBS_INVALID_OPTIONS', message })
 })
 
-t.test('a part that a shared schema lacks fails the start', async (t) => {
+t.test('a part that a shared schema lacks is refused at once, or at the start when the schema comes later', async (t) => {
+  const app = await buildApp(t)
+  const schema = { $ref: 'mail#/definitions/missing' }
+  const refusal = (job: string) => ({ code: 'FST_JOBS_INVALID_OPTIONS', message: new RegExp(`job '${job}'.*no 'mail#/definitions/missing'.*has no such part`) })
+  app.jobs.define('early', { schema }, handler)
+  app.addSchema(mail)
+  t.throws(() => app.jobs.define('late', { schema }, handler), refusal('late'))
+  await t.rejects(async () => app.ready(), refusal('early'))
+})
+
+t.test('a schema that refers to itself as a whole is refused', async (t) => {
   const app = await buildApp(t)
   app.addSchema(mail)
-  app.jobs.define('a', { schema: { $ref: 'mail#/definitions/missing' } }, handler)
-  await t.rejects(async () => app.ready(), { code: 'FST_JOBS_INVALID_OPTIONS', message: /'a'.*mail#\/definitions\/missing/ })
+  for (const schema of [{ $id: 'mail', $ref: 'mail#' }, { $id: 'mail#', $ref: 'mail' }, { $ref: '#' }]) {
+    t.throws(() => app.jobs.define('a', { schema }, handler), { code: 'FST_JOBS_INVALID_OPTIONS', message: /'a'.*refers to the schema itself/ })
+  }
+})
+
+t.test('a schema is compiled once, whatever the number of aliases', async (t) => {
+  const compiled: unknown[] = []
+  const app = await buildApp(t, {
+    ajv: {
+      plugins: [(ajv: any) => {
+        const compile = ajv.compile.bind(ajv)
+        ajv.compile = (schema: object) => {
+          compiled.push(schema)
+          return compile(schema)
+        }
+      }]
+    }
+  })
+  const schema = { type: 'object' }
+  app.jobs.define('a', { schema, aliases: ['b', 'c'] }, handler)
+  await app.ready()
+  t.same(compiled, [schema])
 })
 
 t.test('drafts', async (t) => {

@@ -2,6 +2,8 @@ import { type } from 'arktype'
 import t, { type Test } from 'tap'
 import * as v from 'valibot'
 import { z } from 'zod'
+import * as mini from 'zod/mini'
+import * as v3 from 'zod/v3'
 import type { StandardSchema } from '../lib/index.ts'
 import { buildApp, turns } from './helpers/app.ts'
 import { leased } from './helpers/durable.ts'
@@ -25,8 +27,7 @@ const LIBRARIES: Record<string, Library> = {
     mail: z.object({ to: z.email(), at: z.coerce.date(), copies: z.number().default(1) }),
     strict: z.object({ age: z.number().lt(5), kind: z.enum(['a', 'b']), either: z.union([z.number(), z.object({ n: z.number() })]), items: z.array(z.object({ name: z.string() })), text: z.string().max(2) }),
     asynchronous: z.string().refine(async () => true),
-    // zod answers with a promise, or throws, by its version.
-    throwing: { '~standard': { version: 1, vendor: 'zod', validate: (value) => z.string().transform(fail).parse(value) } }
+    throwing: z.string().transform(fail)
   },
   valibot: {
     mail: v.object({ to: v.pipe(v.string(), v.email()), at: v.pipe(v.string(), v.isoTimestamp(), v.transform((text) => new Date(text))), copies: v.optional(v.number(), 1) }),
@@ -176,10 +177,58 @@ t.test('paths of keys and of objects with keys, symbols too; many issues', async
   })
 })
 
-t.test('the first half of a message may have the value, too', async (t) => {
+t.test('a transform that throws is the fault of the payload, in zod 3, 4 and mini', async (t) => {
   const app = await buildApp(t)
-  app.jobs.define('a', { schema: type('string > 10 & string.email') }, handler)
-  await t.rejects(app.jobs.enqueue('a', SECRET), { message: /^(?!.*hunter2).*must be/s })
+  app.post('/', async (request) => request.jobs.enqueue('v4', request.body))
+  for (const [job, { string }] of Object.entries({ v3: v3 as unknown as typeof z, v4: z })) {
+    app.jobs.define(job, { schema: string().transform((text) => new URL(text)) }, handler)
+    await t.resolves(app.jobs.enqueue(job, 'https://example.org'))
+    await t.rejects(app.jobs.enqueue(job, SECRET), { code: 'FST_JOBS_INVALID_PAYLOAD', message: /^(?!.*hunter2).*threw, see the cause/, cause: { code: 'ERR_INVALID_URL' } })
+    app.jobs.define(`${job}-slow`, { schema: string().refine(async () => true) }, handler)
+    await t.rejects(app.jobs.enqueue(`${job}-slow`, SECRET), { code: 'FST_JOBS_INVALID_OPTIONS', message: /answered with a promise/ })
+  }
+  app.jobs.define('mini', { schema: mini.pipe(mini.string(), mini.transform(fail)) }, handler)
+  await t.rejects(app.jobs.enqueue('mini', SECRET), { code: 'FST_JOBS_INVALID_PAYLOAD', cause: { message: 'broken' } })
+  const response = await app.inject({ method: 'POST', url: '/', payload: SECRET, headers: { 'content-type': 'text/plain' } })
+  t.match(response.json(), { statusCode: 400, code: 'FST_JOBS_INVALID_PAYLOAD' })
+})
+
+t.test('an answer that is none of Standard Schema is named', async (t) => {
+  const app = await buildApp(t)
+  for (const [index, answer] of [undefined, null, 1, {}, { issues: 'none' }, { issues: [null] }].entries()) {
+    app.jobs.define(`a${index}`, { schema: standard(() => answer) }, handler)
+    await t.rejects(app.jobs.enqueue(`a${index}`, SECRET), { code: 'FST_JOBS_INVALID_OPTIONS', message: /job 'a\d'.*'schema' answered with (undefined|null|number|object), where Standard Schema 1/ })
+  }
+  app.jobs.define('paths', { schema: standard(() => ({ issues: [{ message: 'a', path: null }, { message: 'b', path: [null] }] })) }, handler)
+  await t.rejects(app.jobs.enqueue('paths', 1), { code: 'FST_JOBS_INVALID_PAYLOAD', message: /payload: a; payload\/null: b/ })
+})
+
+t.test('what arktype expects is told, and nothing that it got', async (t) => {
+  const app = await buildApp(t)
+  const long = `my credit card is 4111 1111 1111 1111, ${SECRET}`
+  const cases: [StandardSchema<any, any>, unknown, string][] = [
+    [type({ a: 'string.json.parse' }), { a: long }, 'payload/a: must be a JSON string'],
+    [type({ a: 'string.json' }), { a: `{"pw": ${long}` }, 'payload/a: must be a JSON string'],
+    [type('string > 10 & string.email'), SECRET, 'payload: must be an email address and at least length 11'],
+    [type({ in: type({ a: "'x'" }).or({ b: 'number' }) }), { in: { a: SECRET, b: SECRET } }, 'payload/in: must be "x" at a or a number at b'],
+    [type({ a: type('number').configure({ message: 'give a number' }) }), { a: SECRET }, 'payload/a: give a number'],
+    [type({ a: type('number').configure({ message: ({ problem }) => `it ${problem}!` }) }), { a: 'x' }, 'payload/a: it must be a number (was a string)!'],
+    [type({ a: type('string').narrow((text, context) => context.reject({ message: `no "${text}"` })) }), { a: SECRET }, 'payload/a: no string']
+  ]
+  for (const [index, [schema, payload, message]] of cases.entries()) {
+    app.jobs.define(`a${index}`, { schema }, handler)
+    await t.rejects(app.jobs.enqueue(`a${index}`, payload), { code: 'FST_JOBS_INVALID_PAYLOAD', message: `Invalid payload for job 'a${index}': ${message}` })
+  }
+})
+
+t.test('a message that quotes a text inside of the value, or an error that a check caught', async (t) => {
+  const app = await buildApp(t)
+  const itself: Record<string, unknown> = { b: SECRET, list: [`pass"w\n${SECRET}`] }
+  itself.itself = itself
+  app.jobs.define('nested', { schema: z.object({ a: z.any().refine(() => false, { error: ({ input }: any) => `bad "${input.b}", ${JSON.stringify(input.list[0])}` }) }) }, handler)
+  await t.rejects(app.jobs.enqueue('nested', { a: itself }), { message: /payload\/a: bad string, string$/ })
+  app.jobs.define('caught', { schema: standard(() => ({ issues: [{ message: `no JSON (SyntaxError: "${SECRET.slice(0, 3)}"... is not)` }] })) }, handler)
+  await t.rejects(app.jobs.enqueue('caught', SECRET), { message: /payload: no JSON$/ })
 })
 
 t.test('parts of a payload are transformed', async (t) => {

@@ -30,8 +30,20 @@ export type InferInput<Schema> =
 type InferJson<Schema> =
   Schema extends { static: infer Static } ? Static
     : Schema extends { '~kind': string } ? InferTypeBox<Schema>
-      : Schema extends JSONSchema ? FromSchema<Schema>
-        : unknown
+      : IsMisread<Schema> extends true ? unknown
+        : Schema extends JSONSchema ? FromSchema<Schema>
+          : unknown
+
+/** FromSchema gives never for a reference to a shared schema or to an anchor, and a wrong type for a tuple of draft 2020-12. */
+type IsMisread<Schema> =
+  unknown extends Schema ? false
+    : Schema extends { readonly $ref: `#/${string}` } ? IsMisread<Omit<Schema, '$ref'>>
+      : Schema extends { readonly $ref: string } | { readonly prefixItems: object } ? true
+        : Schema extends readonly unknown[] ? IsMisread<Schema[number]>
+          // The type of all schemas refers to itself without end.
+          : '$ref' extends keyof Schema ? false
+            : Schema extends object ? true extends { [Key in keyof Schema]: IsMisread<Schema[Key]> }[keyof Schema] ? true : false
+              : false
 
 /** A schema of typebox 1.x, by its shape: it carries no static type. Kinds that are not here give unknown. */
 type InferTypeBox<Schema> =
@@ -64,6 +76,18 @@ type Flat<Type> = { [Key in keyof Type]: Type[Key] }
 
 /** The payload type that is declared for a name. */
 export type PayloadOf<Name> = Name extends keyof JobTypes ? JobTypes[Name] : unknown
+
+/** A name that `JobTypes` does not declare. */
+type Undeclared<Name> = Name extends keyof JobTypes ? never : Name
+
+/** What a schema says; of a declared job what `JobTypes` says, where the schema says nothing. */
+type OrDeclared<Name, Inferred> = Name extends keyof JobTypes ? unknown extends Inferred ? JobTypes[Name] : Inferred : Inferred
+
+/** Refuses a schema that does not take what `JobTypes` declares for the name. */
+type Takes<Name, Input> = Name extends keyof JobTypes ? Plain<JobTypes[Name]> extends Input ? unknown : { schema: StandardSchema<JobTypes[Name], any> } : unknown
+
+/** Without interfaces: those do not fit the index signature that a JSON schema's type has for further properties. */
+type Plain<Type> = Type extends string | number | boolean | bigint | symbol | null | undefined | ((...args: any) => unknown) ? Type : { [Key in keyof Type]: Plain<Type[Key]> }
 
 /** What an attempt's scope has beside the app's registrations. */
 export interface JobCradle {
@@ -118,28 +142,44 @@ export interface EnqueuedJob {
   readonly status: EnqueueResult['status']
 }
 
-/** One of the jobs of an `enqueueMany`, with options of its own. */
-export interface JobToEnqueue<Payload = any> extends EnqueueOptions {
+/** What every job of an `enqueueMany` has beside its payload. */
+export interface JobToEnqueueOptions<Job> extends EnqueueOptions {
   /** The name of a job, or its definition. */
-  job: JobName | JobDefinition<Payload>
-  /** What is enqueued. */
-  payload: Payload
+  job: Job
   /** Not here: all jobs of an `enqueueMany` have one signal. */
   signal?: never
 }
 
-/** What a job that is enqueued many at a time is given as: the payload is that of its name or definition. */
-export interface JobToEnqueueAs<Job extends JobName | JobDefinition<any>> extends JobToEnqueue {
-  /** The name of a job, or its definition. */
-  job: Job
-  /** What is enqueued. */
-  payload: Job extends JobDefinition<infer Payload> ? Payload : PayloadOf<Job>
-}
+type WithPayload<Job, Payload> = JobToEnqueueOptions<Job> & (NeedsPayload<Payload> extends true ? { payload: Payload } : { payload?: Payload })
 
-/** The options of a schedule; they can be left out, with the payload, only where the job does without a payload. */
-export type ScheduleArguments<Payload> = undefined extends Payload
-  ? [options?: ScheduleOptions<Payload>]
-  : [options: ScheduleOptions<Payload> & { payload: Payload }]
+/** Of a job that works without a payload, it can be left out. Where nothing says what the payload is, it cannot. */
+type NeedsPayload<Payload> = unknown extends Payload ? true : undefined extends Payload ? false : true
+
+/** What a job that is enqueued many at a time is given as: the payload is that of its name or definition. */
+export type JobToEnqueueAs<Job extends JobName | JobDefinition<any>> =
+  Job extends JobDefinition<infer Payload> ? WithPayload<Job, Payload> : WithPayload<Job, PayloadOf<Job>>
+
+/** One of the jobs of an `enqueueMany`, with options of its own. With a payload type: a job that takes it. */
+export type JobToEnqueue<Payload = any> = NamedJobToEnqueue<JobName, Payload> | WithPayload<JobDefinition<Payload>, Payload>
+
+type NamedJobToEnqueue<Name, Payload> =
+  Name extends JobName ? [Payload] extends [PayloadOf<Name>] ? WithPayload<Name, unknown extends Payload ? PayloadOf<Name> : Payload> : never : never
+
+/** The payload and the options of an enqueue; they can be left out where every one of the jobs does without a payload. */
+export type EnqueueArguments<Payload, Needed = NeedsPayload<Payload>> = true extends Needed
+  ? [payload: Payload, options?: EnqueueOptions]
+  : [payload?: Payload, options?: EnqueueOptions]
+
+/** Of each of these names. */
+type NeedsPayloadOf<Name> = Name extends JobName ? NeedsPayload<PayloadOf<Name>> : never
+
+/** The options of a schedule; they can be left out, with the payload, only where every one of the jobs does without a payload. */
+export type ScheduleArguments<Payload, IsOptional = undefined extends Payload ? true : false> = false extends IsOptional
+  ? [options: ScheduleOptions<Payload> & { payload: Payload }]
+  : [options?: ScheduleOptions<Payload>]
+
+/** Of each of these names. */
+type IsOptionalFor<Name> = Name extends JobName ? undefined extends PayloadOf<Name> ? true : false : never
 
 /** A job as hooks see it. Its payload is what was enqueued. */
 export type HookJob = JobInfo & { readonly payload: unknown }
@@ -234,33 +274,37 @@ export type RequestJobs = Pick<Jobs, 'enqueue' | 'enqueueMany'>
 export interface Jobs {
   /** Registers a job before `ready`. `this` in the handler is the Fastify instance that defined it. */
   define<const Schema extends object, Name extends string> (
-    name: Name, options: DefineOptions<Schema> & { schema: Schema }, handler: JobHandler<InferPayload<Schema>>
-  ): JobDefinition<InferInput<Schema>>
+    name: Name, options: DefineOptions<Schema> & { schema: Schema } & Takes<Name, InferInput<Schema>>, handler: JobHandler<OrDeclared<Name, InferPayload<Schema>>>
+  ): JobDefinition<OrDeclared<Name, InferInput<Schema>>>
   /** A job of a name that `JobTypes` declares. */
   define<Name extends keyof JobTypes> (name: Name, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   /** A job of a name that `JobTypes` declares, with options. */
   define<Name extends keyof JobTypes> (name: Name, options: DefineOptions<undefined>, handler: JobHandler<JobTypes[Name]>): JobDefinition<JobTypes[Name]>
   /** A job without options. */
-  define<Payload = any> (name: string, handler: JobHandler<Payload>): JobDefinition<Payload>
+  define<Payload = any, Name extends string = string> (name: Undeclared<Name>, handler: JobHandler<Payload>): JobDefinition<Payload>
   /** A job whose payload no schema describes. */
-  define<Payload = any> (name: string, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
+  define<Payload = any, Name extends string = string> (name: Undeclared<Name>, options: DefineOptions<undefined>, handler: JobHandler<Payload>): JobDefinition<Payload>
+  /** A job whose schema does not tell the payload's type, a shared schema for instance: `define<Payload>(…)` gives it. */
+  define<Payload = unknown, Name extends string = string> (name: Undeclared<Name>, options: DefineOptions<object>, handler: JobHandler<NoInfer<Payload>>): JobDefinition<Payload>
 
   /**
    * Registers, before `ready`, a job whose handler lives in another process: it can be enqueued and scheduled here. Throws
    * FST_JOBS_INVALID_OPTIONS, also where its queue is not in a durable backend.
    */
-  declare<const Schema extends object> (name: string, options: DeclareOptions<Schema> & { schema: Schema }): JobDefinition<InferInput<Schema>>
+  declare<const Schema extends object, Name extends string> (
+    name: Name, options: DeclareOptions<Schema> & { schema: Schema } & Takes<Name, InferInput<Schema>>
+  ): JobDefinition<OrDeclared<Name, InferInput<Schema>>>
   /** A job of a name that `JobTypes` declares. */
   declare<Name extends keyof JobTypes> (name: Name, options?: DeclareOptions<undefined>): JobDefinition<JobTypes[Name]>
-  /** A job whose payload no schema describes. */
-  declare<Payload = any> (name: string, options?: DeclareOptions<undefined>): JobDefinition<Payload>
+  /** A job whose payload's type no schema tells: `declare<Payload>(…)` gives it. */
+  declare<Payload = any, Name extends string = string> (name: Undeclared<Name>, options?: DeclareOptions<object>): JobDefinition<Payload>
 
   /** Resolves once the backend holds the job. Rejects with an FST_JOBS_* error, or with `signal`'s reason. */
-  enqueue<Payload> (definition: JobDefinition<Payload>, payload: NoInfer<Payload>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  enqueue<Payload> (definition: JobDefinition<Payload>, ...payload: EnqueueArguments<NoInfer<Payload>>): Promise<EnqueuedJob>
   /** A delegate job: an inline function, in memory only. */
   enqueue (handler: DelegateHandler, options: DelegateOptions): Promise<EnqueuedJob>
   /** By name. Its payload is what `JobTypes` declares for it. */
-  enqueue<Name extends JobName> (name: Name, payload: PayloadOf<Name>, options?: EnqueueOptions): Promise<EnqueuedJob>
+  enqueue<Name extends JobName> (name: Name, ...payload: EnqueueArguments<PayloadOf<Name>, NeedsPayloadOf<Name>>): Promise<EnqueuedJob>
 
   /** One round trip a queue; all or none where the backend can. */
   enqueueMany<const Given extends readonly (JobName | JobDefinition<any>)[]> (
@@ -275,7 +319,7 @@ export interface Jobs {
   /** With an inline function, in memory only. `queue`: its queue, 'default' unless given. */
   schedule (name: string, rule: ScheduleRule, job: DelegateHandler, options?: ScheduleOptions<undefined> & { queue?: string }): void
   /** By name. Its payload is what `JobTypes` declares for it. */
-  schedule<Name extends JobName> (name: string, rule: ScheduleRule, job: Name, ...options: ScheduleArguments<PayloadOf<Name>>): void
+  schedule<Name extends JobName> (name: string, rule: ScheduleRule, job: Name, ...options: ScheduleArguments<PayloadOf<Name>, IsOptionalFor<Name>>): void
   /** Looks at the schedules and handles them. */
   readonly schedules: Schedules
 

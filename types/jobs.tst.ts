@@ -1,13 +1,15 @@
+import type { JSONSchemaType, SchemaObject } from 'ajv'
 import { type } from 'arktype'
 import { Type as TypeBox034 } from '@sinclair/typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Cradle } from '@fastify/awilix'
 import type { AwilixContainer } from 'awilix'
+import type { JSONSchema } from 'json-schema-to-ts'
 import { describe, expect, test } from 'tstyche'
 import { Type as TypeBox1 } from 'typebox'
 import * as v from 'valibot'
 import { z } from 'zod'
-import backgroundJobs, { type DeadLetter, type EnqueuedJob, type HookJob, type InferInput, type InferPayload, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobName, type JobToEnqueue, type JobView, type Jobs, type JobsStatus, NonRetryableError, type StandardSchema } from '../lib/index.ts'
+import backgroundJobs, { type DeadLetter, type DeclareOptions, type DefineOptions, type EnqueuedJob, type HookJob, type InferInput, type InferPayload, type JobContext, type JobCradle, type JobDefinition, type JobInfo, type JobName, type JobToEnqueue, type JobView, type Jobs, type JobsStatus, NonRetryableError, type StandardSchema } from '../lib/index.ts'
 
 interface Mail { to: string, subject: string }
 
@@ -92,9 +94,66 @@ describe('a payload inferred from a schema', () => {
     })
   })
 
-  test('a schema whose type says nothing gives an unknown payload', () => {
-    jobs.define('opaque', { schema: {} as object }, async (payload) => {
+  test('a schema that refers to a shared one is unknown, as a whole', () => {
+    const mail = jobs.define('shared', { schema: { $ref: 'mail#' } }, async (payload) => {
       expect(payload).type.toBe<unknown>()
+    })
+    expect(mail).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.enqueue).type.toBeCallableWith(mail, { to: 'ada@example.org' })
+    expect(jobs.enqueueMany).type.toBeCallableWith([{ job: mail, payload: { to: 'ada@example.org' } }])
+    expect(jobs.schedule).type.toBeCallableWith('a', { every: 1000 }, mail, { payload: { to: 'ada@example.org' } })
+    const parts = [
+      { type: 'object', required: ['mail'], properties: { mail: { $ref: 'mail#' }, at: { type: 'string' } } },
+      { type: 'array', items: { $ref: 'mail#/properties/to' } },
+      { anyOf: [{ type: 'string' }, { $ref: '#place' }] },
+      { $ref: '#/definitions/mail', definitions: { mail: { $ref: 'mail#' } } }
+    ] as const
+    expect(jobs.declare('part', { schema: parts[0] })).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.declare('part', { schema: parts[1] })).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.declare('part', { schema: parts[2] })).type.toBe<JobDefinition<unknown>>()
+    expect(jobs.declare('part', { schema: parts[3] })).type.toBe<JobDefinition<unknown>>()
+    jobs.define('part', { schema: { type: 'array', items: { $ref: 'mail#' } } }, async (payload) => {
+      expect(payload).type.toBe<unknown>()
+    })
+    expect(jobs.declare('declared-shared', { schema: { $ref: 'mail#' } })).type.toBe<JobDefinition<unknown>>()
+  })
+
+  test('a reference within the schema', () => {
+    jobs.define('local', {
+      schema: { definitions: { a: { type: 'string' } }, type: 'object', required: ['a'], additionalProperties: false, properties: { a: { $ref: '#/definitions/a' } } }
+    }, async (payload) => {
+      expect(payload).type.toBe<{ a: string }>()
+    })
+  })
+
+  test('a schema of draft 2020-12 is inferred, but for its tuples', () => {
+    const tuple = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'array', prefixItems: [{ type: 'string' }], items: false } as const
+    expect(jobs.declare('tuple', { schema: tuple })).type.toBe<JobDefinition<unknown>>()
+    const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', $defs: { a: { type: 'string' } }, type: 'object', additionalProperties: false, required: ['b'], properties: { a: { $ref: '#/$defs/a' }, b: { type: 'number' } } } as const
+    expect(jobs.declare('modern', { schema })).type.toBe<JobDefinition<{ a?: string, b: number }>>()
+  })
+
+  test('the payload type can be given where no schema says it', () => {
+    const definition = jobs.define<Mail>('given', { schema: { $ref: 'mail#' } }, async (payload) => {
+      expect(payload).type.toBe<Mail>()
+    })
+    expect(definition).type.toBe<JobDefinition<Mail>>()
+    expect(jobs.declare<Mail>('given', { schema: { $ref: 'mail#' } })).type.toBe<JobDefinition<Mail>>()
+    // @ts-expect-error No overload matches this call
+    jobs.define('mismatch', { schema: z.object({ to: z.string() }) }, async (payload: { to: number }) => payload)
+  })
+
+  test('a schema whose type says nothing gives an unknown payload', () => {
+    for (const schema of [{} as object, {} as Exclude<JSONSchema, boolean>, {} as SchemaObject]) {
+      jobs.define('opaque', { schema }, async (payload) => {
+        expect(payload).type.toBe<unknown>()
+      })
+    }
+    expect<InferPayload<JSONSchema>>().type.toBe<unknown>()
+    expect<InferPayload<SchemaObject>>().type.toBe<unknown>()
+    jobs.define('ajv', { schema: {} as JSONSchemaType<Mail> }, async (payload) => payload.to)
+    jobs.define('any', { schema: {} as any }, async (payload) => {
+      expect(payload).type.toBe<any>()
     })
   })
 })
@@ -231,6 +290,17 @@ describe('handlers', () => {
       }
     }, async () => {})
     expect(jobs.define).type.not.toBeCallableWith('typo', { aliases: 'former-name' }, async () => {})
+  })
+
+  test('options in a variable', () => {
+    const options: DefineOptions = { attempts: 3 }
+    jobs.define('options', options, async (payload) => { expect(payload).type.toBe<any>() })
+    const withSchema = { attempts: 3, schema: z.object({ to: z.string() }) } satisfies DefineOptions
+    jobs.define('options', withSchema, async (payload) => { expect(payload).type.toBe<{ to: string }>() })
+    const declared: DeclareOptions = { attempts: 3 }
+    expect(jobs.declare('declared', declared)).type.toBe<JobDefinition<any>>()
+    const perhaps = z.string() as z.ZodString | undefined
+    jobs.define('options', { schema: perhaps }, async (payload) => { expect(payload).type.toBe<unknown>() })
   })
 })
 

@@ -299,12 +299,12 @@ export interface BackgroundJobsOptions {
   shutdown?: ShutdownOptions | null
   /**
    * Prometheus metrics. False: none.
-   * @default { path: '/metrics', prefix: 'jobs_', defaultMetrics: false }
+   * @default { path: '/metrics', prefix: 'jobs_', defaultMetrics: false, buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300] }
    */
   metrics?: MetricsOptions | false | null
   /**
    * Health routes. False: none.
-   * @default { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60000 }
+   * @default { path: '/health', degraded: 0.75, unhealthy: 0.95, stalledAfter: 60000, ready: { capacity: 'memory', backend: false } }
    */
   health?: HealthOptions | false | null
   /**
@@ -350,8 +350,8 @@ export interface BackgroundJobsOptions {
   clock?: Clock | null
 }
 
-/** The options of a job's definition. */
-export interface DefineOptions<Schema = unknown> {
+/** The options of a job's definition. `Schema` is any unless given, so that a variable of this type fits every `define`. */
+export interface DefineOptions<Schema = any> {
   /**
    * The queue that its jobs wait in.
    * @default 'default'
@@ -407,8 +407,8 @@ export interface DefineOptions<Schema = unknown> {
   upgrade?: (payload: any, fromVersion: number) => unknown
 }
 
-/** Of a job whose handler lives in another process. */
-export interface DeclareOptions<Schema = unknown> {
+/** Of a job whose handler lives in another process. `Schema` as in `DefineOptions`. */
+export interface DeclareOptions<Schema = any> {
   /**
    * The queue that its jobs wait in. It must live in a durable backend, which the process with the handler shares.
    * @default 'default'

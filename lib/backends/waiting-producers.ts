@@ -41,18 +41,22 @@ export class WaitingProducers<Jobs> {
     this.#timeouts = new TimerHeap(clock, (producer) => this.#giveUp(producer, onTimeout(producer.timeout!)))
   }
 
+  /** Producers that wait. */
   get size (): number {
     return this.#waiting.size
   }
 
+  /** What the first of them wants to enqueue; undefined where nobody waits. */
   get firstJobs (): Jobs | undefined {
     return this.#waiting.first?.jobs
   }
 
+  /** What each of them wants to enqueue, the first one first. */
   * [Symbol.iterator] (): Generator<Jobs> {
     for (const { jobs } of this.#waiting) yield jobs
   }
 
+  /** Waits behind the others. `timeout`: milliseconds, undefined for no limit. Rejects on timeout, with the signal's reason, and by `rejectAll`. */
   wait (jobs: Jobs, timeout: number | undefined, signal: AbortSignal | undefined): Promise<Results> {
     return new Promise((resolve, reject) => {
       const producer = new Producer(jobs, timeout, resolve, reject)
@@ -67,13 +71,14 @@ export class WaitingProducers<Jobs> {
     })
   }
 
-  /** `results`: those of a queue that is elsewhere may still be on their way. */
+  /** The first one's jobs were taken. `results`: those of a queue that is elsewhere may still be on their way. */
   admitFirst (results: Results | Promise<Results>): void {
     const producer = this.#waiting.first!
     this.#leave(producer)
     producer.resolve(results)
   }
 
+  /** All of them fail with this reason. */
   rejectAll (reason: unknown): void {
     for (let producer = this.#waiting.first; producer !== undefined; producer = this.#waiting.first) {
       this.#fail(producer, reason)

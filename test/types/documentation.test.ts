@@ -46,12 +46,27 @@ function documented (node: ts.TypeElement | ts.InterfaceDeclaration | ts.TypeAli
   }
 }
 
+const PUBLIC_CLASSES = new Set(['ManualClock', 'WaitingProducers'])
+
 const names = (documented: readonly Documented[]): string[] => documented.map(({ name }) => name)
 
 t.test('every public type, and every member of an interface, has a comment', async (t) => {
   t.ok(members.length > 200, `${members.length} members`)
   const all = [...declarations.map((declaration) => documented(declaration)), ...members]
   t.same(names(all.filter(({ comment }) => comment === '')), [])
+})
+
+t.test('every public member of a public class has a comment', async (t) => {
+  const classes = ['manual-clock.ts', 'backends/waiting-producers.ts'].flatMap((file) => {
+    const source = ts.createSourceFile(file, readFileSync(join(root, 'lib', file), 'utf8'), ts.ScriptTarget.ES2023, true)
+    return source.statements.filter(ts.isClassDeclaration).filter(({ modifiers = [] as never, name }) => PUBLIC_CLASSES.has(name!.text) && modifiers.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword))
+  })
+  t.ok(classes.length === PUBLIC_CLASSES.size, `${classes.length} classes`)
+  const undocumented = classes.flatMap(({ name: owner, members }) => members
+    .filter((member) => member.name === undefined ? ts.isConstructorDeclaration(member) && member.parameters.length > 0 : !ts.isPrivateIdentifier(member.name))
+    .filter((member) => ts.getJSDocCommentsAndTags(member).length === 0)
+    .map((member) => `${owner!.text}.${member.name?.getText() ?? 'constructor'}`))
+  t.same(undocumented, [])
 })
 
 t.test('every option that can be left out tells its default by a tag', async (t) => {
