@@ -329,7 +329,7 @@ describe('hooks', () => {
 describe('the rest of fastify.jobs', () => {
   test('inspection and control', () => {
     expect(jobs.status()).type.toBe<Promise<JobsStatus>>()
-    expect(jobs.get('id')).type.toBe<Promise<JobView & { readonly attempts: number } | undefined>>()
+    expect(jobs.get('id')).type.toBe<Promise<JobView | undefined>>()
     expect(jobs.cancel('id')).type.toBe<Promise<boolean>>()
     expect(jobs.deadLetters.list({ queue: 'default', limit: 10 })).type.toBe<Promise<DeadLetter[]>>()
     expect(jobs.deadLetters.retry('id')).type.toBe<Promise<boolean>>()
