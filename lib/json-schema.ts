@@ -81,12 +81,11 @@ type Draft = keyof typeof DRAFTS
 export class PayloadCompiler {
   readonly #options: AjvOptions
   readonly #byDraft = new Map<Draft, Ajv>()
-  /** Of the first draft; made at the registration, so that wrong options are refused there. */
-  readonly #ajv: Ajv
 
   constructor (options: AjvOptions = {}) {
     this.#options = options
-    this.#ajv = this.#ajvOf(DRAFT_07)
+    // Options that Ajv refuses are refused at the registration; without any, an app that has no schemas does not load it.
+    if (options.customOptions !== undefined || options.plugins !== undefined) this.#ajvOf(DRAFT_07)
   }
 
   /** Throws what Ajv throws, also while a schema is missing. */
@@ -101,7 +100,7 @@ export class PayloadCompiler {
   }
 
   explain (validate: ValidateFunction): string {
-    return this.#ajv.errorsText(validate.errors, { dataVar: 'payload' })
+    return this.#ajvOf(DRAFT_07).errorsText(validate.errors, { dataVar: 'payload' })
   }
 
   #shared (schemas: SharedSchemas, id: string, draft: Draft): object | undefined {
@@ -120,7 +119,7 @@ export class PayloadCompiler {
     const draft = withoutHash($schema)
     if (Object.hasOwn(DRAFTS, draft)) return draft as Draft
     // Plugins of the app's may have added other meta-schemas.
-    if (this.#ajv.getSchema($schema) !== undefined) return DRAFT_07
+    if (this.#ajvOf(DRAFT_07).getSchema($schema) !== undefined) return DRAFT_07
     throw new Error(`its '$schema' is unknown: '${$schema.slice(0, 128)}'; use one of '${Object.keys(DRAFTS).join("', '")}', or leave it out for draft-07`)
   }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { runnerGrace } from '../lib/runner-grace.ts'
+import { buildApp } from './helpers/app.ts'
 import { plainEnv, root } from './helpers/example.ts'
 
 const cli = '/app/node_modules/fastify-cli/cli.js'
@@ -18,6 +19,17 @@ t.test('the grace of `fastify start`, from its environment or its default', asyn
 
 t.test('of other runners nothing is known', async (t) => {
   for (const argv of [[node], [node, '/app/server.js'], [node, '/app/fastify/server.js'], []]) t.equal(runnerGrace(argv, {}), undefined)
+})
+
+t.test('the warning names the timeout, whoever runs the app', async (t) => {
+  const warned = once(process, 'warning') as Promise<[Error & { code: string }]>
+  const { argv } = process
+  t.teardown(() => { process.argv = argv })
+  process.argv = [node, cli]
+  const app = await buildApp(t, { shutdown: { timeout: 2000 } })
+  await app.ready()
+  const [warning] = await warned
+  t.match(warning, { code: 'FST_JOBS_SHORT_GRACE', message: /500 ms.*2000 ms.*FASTIFY_CLOSE_GRACE_DELAY=3000/ })
 })
 
 /** What `fastify start` prints until the app is ready. */

@@ -82,8 +82,9 @@ export class HostedService {
     return this.#controller.signal.aborted
   }
 
+  /** Its loop runs, or will be restarted. */
   get isRunning (): boolean {
-    return this.#hasRun && (this.#state === 'running' || this.#state === 'restarting')
+    return this.#hasRun && ['running', 'restarting'].includes(this.#state)
   }
 
   /** It was told to stop and has not ended. */
