@@ -196,7 +196,7 @@ test('a job keeps its lease when the clock is set back', async (t, space) => {
 })
 
 test('a job that lost its lease and runs anew in the same process keeps the new one when its first run ends', async (t, space) => {
-  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 600 }) })
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 400 }) })
   const anew = deferred()
   const runs: boolean[] = []
   app.jobs.define('work', async (_payload, { signal }) => {
