@@ -19,7 +19,7 @@ interface Server {
   origin: string
 }
 
-async function startServer (variant: 'bare' | 'plugin'): Promise<Server> {
+async function startServer (variant: 'bare' | 'registered' | 'enqueueing'): Promise<Server> {
   const process = fork(child, [variant])
   const [origin] = await once(process, 'message') as [string]
   return { process, origin }
@@ -46,14 +46,14 @@ async function hasWrk () {
   }
 }
 
-/** A route without and one with an enqueue, in an app with the plugin; both compared with the same route in an app that has not registered it. */
+/** A route without an enqueue, in an app that merely registers the plugin, and one with an enqueue; both compared with the same route in an app that has not registered it. */
 export async function http (settings: Settings): Promise<Target[]> {
   if (!await hasWrk()) {
     console.log('\nHTTP: not measured, wrk is not installed (apt-get install wrk)')
     return []
   }
-  const servers = [await startServer('plugin'), await startServer('bare')] as const
-  const urls = [`${servers[0].origin}/without`, `${servers[0].origin}/with`, `${servers[1].origin}/without`] as const
+  const servers = [await startServer('registered'), await startServer('enqueueing'), await startServer('bare')] as const
+  const urls = [`${servers[0].origin}/without`, `${servers[1].origin}/with`, `${servers[2].origin}/without`] as const
   const rates: [number[], number[], number[]] = [[], [], []]
   for (const url of urls) await load(url, settings.httpDuration)
   for (let round = 0; round < settings.httpRounds; round++) {

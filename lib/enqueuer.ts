@@ -18,8 +18,8 @@ export interface TickToEnqueue extends ScheduledTick {
 /** For whom an enqueue is: a request. */
 export interface Origin {
   readonly correlationId: string
-  /** How long one call waits for room; `signal` is the caller's own. */
-  readonly wait: { limits (queue: Queue, signal: AbortSignal | undefined): EnqueueLimits }
+  /** `signal`: the caller's own. `waited`: milliseconds that the call has waited for room by now. */
+  limits (queue: Queue, signal: AbortSignal | undefined, waited: number): EnqueueLimits
 }
 
 export interface EnqueuerContext {
@@ -58,13 +58,15 @@ export class Enqueuer {
   async enqueueMany (definitions: readonly Definition[], jobs: readonly JobToEnqueue[], signal: AbortSignal | undefined, origin?: Origin): Promise<EnqueuedJob[]> {
     const envelopes = jobs.map(({ job, payload, ...options }, index) => this.#envelope(definitions[index]!, payload, options, undefined, origin))
     const enqueued: EnqueuedJob[] = new Array(jobs.length)
+    const { clock } = this.#context
+    const startedAt = clock.monotonic()
     for (const queue of new Set(definitions.map(({ lane }) => lane))) {
       const indices = [...envelopes.keys()].filter((index) => definitions[index]!.lane === queue)
       try {
         signal?.throwIfAborted()
         // The app may have begun to stop while an earlier queue's jobs waited.
         if (!this.#accepts(queue)) throw this.#context.lifecycle.stopping.reason
-        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), origin?.wait.limits(queue, signal) ?? { signal })
+        const results = await queue.backend.enqueue(queue.name, indices.map((index) => envelopes[index]!), origin?.limits(queue, signal, clock.monotonic() - startedAt) ?? { signal })
         indices.forEach((index, at) => { enqueued[index] = this.#recordEnqueue(definitions[index]!, envelopes[index]!, jobs[index]!.payload, results[at]!) })
       } catch (error) {
         for (const [index, { counters }] of definitions.entries()) {
@@ -106,7 +108,7 @@ export class Enqueuer {
     const { payload } = envelope
     try {
       signal?.throwIfAborted()
-      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], origin?.wait.limits(definition.lane, signal) ?? { signal })
+      const [result] = await definition.lane.backend.enqueue(definition.queue, [envelope], origin?.limits(definition.lane, signal, 0) ?? { signal })
       return this.#recordEnqueue(definition, envelope, payload, result!)
     } catch (error) {
       definition.counters.rejected++

@@ -7,6 +7,7 @@ import { provideContainer } from './di.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { JobsFacade } from './jobs.ts'
 import { resolveOptions, type ResolvedOptions } from './options.ts'
+import { RequestFacade } from './request-jobs.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoute } from './routes/metrics.ts'
@@ -46,9 +47,8 @@ function decorate (instance: FastifyInstance, runtime: Runtime): void {
     }
   })
   instance.decorateRequest('jobs', {
-    // Made when it is touched: a request that enqueues nothing pays nothing.
     getter (this: FastifyRequest): RequestJobs {
-      return (this.server.jobs as unknown as JobsFacade).ofRequest(this)
+      return new RequestFacade(this.server.jobs as unknown as JobsFacade, this) as unknown as RequestJobs
     }
   })
 }

@@ -1,15 +1,14 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { DeadLetter, JobView } from '../types/job.ts'
-import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsStatus, JobToEnqueue, RequestJobs } from '../types/jobs.ts'
+import type { DelegateHandler, EnqueuedJob, JobDefinition, JobHooks, Jobs, JobsStatus, JobToEnqueue } from '../types/jobs.ts'
 import type { DeclareOptions, DefineOptions, DelegateOptions, EnqueueOptions } from '../types/options.ts'
 import type { ScheduleOptions, ScheduleRule } from '../types/schedules.ts'
 import type { Service, ServiceOptions } from '../types/services.ts'
 import type { Origin } from './enqueuer.ts'
 import { InvalidOptionsError, kindOf, UnknownJobError } from './errors.ts'
-import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions, MAX_CORRELATION_ID } from './options.ts'
+import { checkDelegateOptions, checkEnqueueManyOptions, checkEnqueueOptions, checkIdleOptions, checkListOptions } from './options.ts'
 import { Definition } from './registry.ts'
 import type { Queue } from './queue.ts'
-import { RequestWait } from './request-wait.ts'
 import type { Runtime } from './runtime.ts'
 import { createSchedule } from './schedules/create-schedule.ts'
 import { checkFunction } from './validation.ts'
@@ -64,24 +63,15 @@ export class JobsFacade {
   }
 
   enqueue (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions): Promise<EnqueuedJob> {
-    return this.#enqueue(job, payloadOrOptions, options, undefined)
+    return this.enqueueFor(undefined, job, payloadOrOptions, options)
   }
 
   enqueueMany (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }): Promise<EnqueuedJob[]> {
-    return this.#enqueueMany(jobs, options, undefined)
+    return this.enqueueManyFor(undefined, jobs, options)
   }
 
-  /** `request.jobs`: enqueues on behalf of a request. */
-  ofRequest (request: FastifyRequest): RequestJobs {
-    // One a call: it counts the time that the call waits.
-    const origin = (): Origin => ({ correlationId: correlationIdOf(request), wait: new RequestWait(request, this.#runtime.clock) })
-    return {
-      enqueue: (job: string | JobDefinition | DelegateHandler, payloadOrOptions?: unknown, options?: EnqueueOptions) => this.#enqueue(job, payloadOrOptions, options, origin()),
-      enqueueMany: (jobs: readonly JobToEnqueue[], options?: { signal?: AbortSignal }) => this.#enqueueMany(jobs, options, origin())
-    } as RequestJobs
-  }
-
-  #enqueue (job: string | JobDefinition | DelegateHandler, payloadOrOptions: unknown, options: EnqueueOptions | undefined, origin: Origin | undefined): Promise<EnqueuedJob> {
+  /** `origin`: whom it is for. */
+  enqueueFor (origin: Origin | undefined, job: string | JobDefinition | DelegateHandler, payloadOrOptions: unknown, options: EnqueueOptions | undefined): Promise<EnqueuedJob> {
     try {
       if (typeof job === 'function') return this.#enqueueDelegate(job, payloadOrOptions as DelegateOptions, origin)
       const definition = this.#definition(job)
@@ -92,7 +82,7 @@ export class JobsFacade {
     }
   }
 
-  async #enqueueMany (jobs: readonly JobToEnqueue[], options: { signal?: AbortSignal } = {}, origin: Origin | undefined): Promise<EnqueuedJob[]> {
+  async enqueueManyFor (origin: Origin | undefined, jobs: readonly JobToEnqueue[], options: { signal?: AbortSignal } = {}): Promise<EnqueuedJob[]> {
     checkEnqueueManyOptions(options, 'call of enqueueMany')
     if (!Array.isArray(jobs)) throw new InvalidOptionsError(`call of enqueueMany: the jobs must be an array, got ${kindOf(jobs)}`)
     const wrong = jobs.findIndex((job) => typeof job !== 'object' || job === null)
@@ -167,11 +157,6 @@ export class JobsFacade {
     const { queue = 'default', ...rest } = options
     return this.#runtime.enqueuer.enqueueDelegate(delegate, this.#runtime.queue(queue), rest, undefined, origin)
   }
-}
-
-/** A request's id may come from a header of the client's: it is made one that every backend takes. */
-function correlationIdOf ({ id }: FastifyRequest): string {
-  return String(id).slice(0, MAX_CORRELATION_ID).replace(/[\0\ud800-\udfff]/gu, '\ufffd')
 }
 
 function checkId (id: unknown, call: string): string {

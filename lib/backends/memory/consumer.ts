@@ -5,9 +5,12 @@ import type { MemoryRecord } from './record.ts'
 
 /**
  * Jobs in a row before the slots give the event loop a turn: handlers that only await promises would starve it. Few, so
- * that requests are served in between; fewer would cost jobs more than it gains requests (bench/http.ts).
+ * that requests are served in between; fewer would cost jobs more than it gains requests (bench/http.ts). More where a backlog
+ * has grown: requests that enqueue faster than that would fill the queue, and then each waits for room.
  */
 const JOBS_PER_TURN = 16
+const MOST_JOBS_PER_TURN = 128
+const PART_OF_BACKLOG = 1 / 8
 const RELEASED: Outcome = { type: 'released' }
 
 /** Slots that take jobs as long as there are any, and sleep until one is ready. */
@@ -21,6 +24,7 @@ export class MemoryConsumer implements Consumer {
   #onStopped: (() => void) | undefined
   #waking = false
   #streak = 0
+  #longestStreak = JOBS_PER_TURN
   /** Jobs that have a slot and begin in the next turn of the event loop. */
   #early: MemoryRecord[] = []
 
@@ -55,7 +59,7 @@ export class MemoryConsumer implements Consumer {
 
   // Not at once: the turn of the event loop that enqueued, a request's, ends before a handler begins.
   #wake (): void {
-    if (this.#waking || this.#idle === 0 || this.#paused || !this.#queue.hasReady) return
+    if (this.#waking || this.#idle === 0 || this.#paused || this.#queue.ready === 0) return
     this.#waking = true
     setImmediate(this.#fillSlots)
   }
@@ -63,9 +67,10 @@ export class MemoryConsumer implements Consumer {
   readonly #fillSlots = (): void => {
     this.#waking = false
     this.#streak = 0
+    this.#longestStreak = Math.min(MOST_JOBS_PER_TURN, Math.max(JOBS_PER_TURN, this.#queue.ready * PART_OF_BACKLOG))
     if (this.#early.length > 0) this.#deliverEarly()
     // Jobs that are refused settle inside the loop.
-    while (this.#idle > 0 && !this.#paused && this.#streak < JOBS_PER_TURN) {
+    while (this.#idle > 0 && !this.#paused && this.#streak < this.#longestStreak) {
       const record = this.#queue.take(this.#clock.now())
       if (record === undefined) return
       this.#idle--
@@ -108,7 +113,7 @@ export class MemoryConsumer implements Consumer {
   readonly #settle = (record: MemoryRecord, outcome: Outcome): void => {
     const now = this.#clock.now()
     this.#queue.settle(record, outcome, now)
-    const next = this.#paused || ++this.#streak >= JOBS_PER_TURN ? undefined : this.#queue.take(now)
+    const next = this.#paused || ++this.#streak >= this.#longestStreak ? undefined : this.#queue.take(now)
     if (next !== undefined) {
       this.#deliver(next, this.#settle)
       return

@@ -100,8 +100,9 @@ export class MemoryQueue {
     return record
   }
 
-  get hasReady (): boolean {
-    return this.#ready.size > 0
+  /** Jobs that a slot can take. */
+  get ready (): number {
+    return this.#ready.size
   }
 
   settle (record: MemoryRecord, outcome: Outcome, now: number): void {
