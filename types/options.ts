@@ -252,7 +252,7 @@ export interface AjvOptions {
 /** What services do to the process. */
 export interface ServicesOptions {
   /**
-   * A process whose app was closed since a service failed (`onFailure: 'close'`) exits with code 1, unless it has set another one, so that
+   * A process whose app was closed because a service failed (`onFailure: 'close'`) exits with code 1, unless it has set another one, so that
    * its supervisor sees the failure. False leaves the code alone.
    * @default true
    */
