@@ -4,23 +4,12 @@ import { join } from 'node:path'
 import autoload from '@fastify/autoload'
 import { fastifyAwilixPlugin, type Cradle } from '@fastify/awilix'
 import { asClass, asFunction, createContainer } from 'awilix'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import t from 'tap'
 import backgroundJobs from '../lib/index.ts'
-import { buildApp } from './helpers/app.ts'
+import { buildApp, countScopes } from './helpers/app.ts'
 
 const disposable = (events: string[], name: string) => asFunction(() => name, { lifetime: 'SCOPED', dispose: () => { events.push(`${name} disposed`) } })
-
-/** Counts the scopes that the app's container makes. */
-function countScopes (app: FastifyInstance): { scopes: number } {
-  const count = { scopes: 0 }
-  const createScope = app.diContainer.createScope
-  app.diContainer.createScope = function (this: typeof app.diContainer) {
-    count.scopes++
-    return createScope.call(this)
-  } as typeof createScope
-  return count
-}
 
 t.test('a request has no scope, and an app may give it one of its own', async (t) => {
   const app = await buildApp(t)

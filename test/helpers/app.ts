@@ -12,6 +12,17 @@ export async function buildApp (t: Test, options: BackgroundJobsOptions = {}, se
   return app
 }
 
+export /** Counts the scopes that the app's container makes. */
+function countScopes (app: FastifyInstance): { scopes: number } {
+  const count = { scopes: 0 }
+  const createScope = app.diContainer.createScope
+  app.diContainer.createScope = function (this: typeof app.diContainer) {
+    count.scopes++
+    return createScope.call(this)
+  } as typeof createScope
+  return count
+}
+
 export interface Deferred<T = void> {
   readonly promise: Promise<T>
   resolve (value: T): void

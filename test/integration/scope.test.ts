@@ -1,21 +1,10 @@
 import t from 'tap'
 import { fastifyAwilixPlugin, type Cradle } from '@fastify/awilix'
 import { asClass, asFunction, createContainer } from 'awilix'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import backgroundJobs from '../../lib/index.ts'
-import { buildApp, deferred, logTo } from '../helpers/app.ts'
+import { buildApp, countScopes, deferred, logTo } from '../helpers/app.ts'
 import { ManualClock } from '../helpers/clock.ts'
-
-/** Counts the scopes that the app's container makes. */
-function countScopes (app: FastifyInstance): { scopes: number } {
-  const count = { scopes: 0 }
-  const createScope = app.diContainer.createScope
-  app.diContainer.createScope = function (this: typeof app.diContainer) {
-    count.scopes++
-    return createScope.call(this)
-  } as typeof createScope
-  return count
-}
 
 t.test('a handler that does not touch its scope has none', async (t) => {
   const app = await buildApp(t)
