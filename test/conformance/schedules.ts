@@ -102,12 +102,12 @@ export const schedules: readonly Case[] = [
       for (const every of [100, 200, 400, 800]) {
         if (await ranEachOnce(lab, every)) return
       }
-      assert.fail('every process was too late for some tick, however slow they came: this machine is too busy')
+      assert.fail('at every pace each process was too late for some tick, or a tick ran twice: the backend hands jobs out twice, or this machine is too busy')
     }
   }
 ]
 
-/** False where it proves nothing: the processes were not there for the first tick, or ticks were left out and none was there for all of them in time. */
+/** False where it proves nothing: the processes were not there for the first tick, ticks were left out and none was there for all of them in time, or one stood still past its lease. */
 async function ranEachOnce (lab: Lab, every: number): Promise<boolean> {
   const processes = await lab.idleProcesses(5)
   const [killed, stopped, ...others] = processes as [JobsProcess, JobsProcess, ...JobsProcess[]]
@@ -133,11 +133,10 @@ async function ranEachOnce (lab: Lab, every: number): Promise<boolean> {
   const ran = ticks()
   const starts = lab.ledger.lines('start').filter(({ tick }) => tick! >= startAt)
   assert.equal(new Set(starts.map(({ id }) => id)).size, ran.size, 'a job a tick')
-  const twice = starts.filter(({ id }, index) => starts.findIndex((line) => line.id === id) !== index)
-  for (const { id } of twice) {
-    const pids = starts.filter((line) => line.id === id).map(({ pid }) => pid)
-    assert.ok(pids.includes(killed.pid) || pids.includes(stopped.pid), `${id} ran twice, in ${pids.join(' and ')}`)
-  }
+  const disturbed = new Set(starts.filter(({ pid }) => pid === killed.pid || pid === stopped.pid).map(({ id }) => id))
+  const twice = starts.filter(({ id }, index) => starts.findIndex((line) => line.id === id) !== index && !disturbed.has(id))
+  // Another process that stood still past its lease. A backend that runs jobs twice by itself does so at every pace.
+  if (twice.length > 0) return leftOut([stopped, ...others])
   const late = await Promise.all(others.map((process) => process.lateTicks()))
   if (ran.size < TICKS && !late.includes(0)) {
     return leftOut([stopped, ...others])

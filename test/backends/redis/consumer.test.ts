@@ -167,10 +167,10 @@ async function commands (client: Redis): Promise<number> {
 }
 
 test('a job that takes longer than the lease keeps it', async (t, space) => {
-  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 400 }) })
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 1500 }) })
   const runs: boolean[] = []
   app.jobs.define('work', async (_payload, { signal }) => {
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await new Promise((resolve) => setTimeout(resolve, 4000))
     runs.push(signal.aborted)
   })
   await app.ready()
@@ -180,13 +180,13 @@ test('a job that takes longer than the lease keeps it', async (t, space) => {
 })
 
 test('a job keeps its lease when the clock is set back', async (t, space) => {
-  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 400 }) })
+  const app = await buildApp(t, { backend: redis({ url: space.url, prefix: space.prefix, lease: 1500 }) })
   const { now } = Date
   t.teardown(() => { Date.now = now })
   const runs: boolean[] = []
   app.jobs.define('work', async (_payload, { signal }) => {
     Date.now = () => now() - 3_600_000
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await new Promise((resolve) => setTimeout(resolve, 4000))
     runs.push(signal.aborted)
   })
   await app.ready()

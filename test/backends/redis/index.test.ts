@@ -394,6 +394,7 @@ test('a stopping app takes into a full queue what fits, and refuses the rest', a
   await app.jobs.enqueue('work', 'enqueues')
   await begun.promise
   const closed = app.close()
+  await until(async () => (await app.jobs.status()).isStopping)
   full.resolve()
   await closed
   t.same(results, ['enqueued', 'FST_JOBS_STOPPING'])
