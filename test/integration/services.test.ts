@@ -196,7 +196,7 @@ t.test('a process whose service ignores its signal lives until the close has sai
 
 t.test('a start that fails after pluginTimeout raises no unhandledRejection', async (t) => {
   t.match(await runChild(`
-    const slow = Fastify({ pluginTimeout: 300 })
+    const slow = Fastify({ pluginTimeout: 2000 })
     await slow.register(backgroundJobs)
     let fail
     slow.jobs.service('one', { start () {}, stop () { console.log('stopped') } })
