@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
-import type { Ajv, MissingRefError, ValidateFunction } from 'ajv'
+import type { Ajv, MissingRefError, Options, ValidateFunction } from 'ajv'
 import type { FastifyInstance } from 'fastify'
 import type { AjvOptions } from '../types/options.ts'
-import { withFormats } from './ajv.ts'
+import { createAjv, withFormats } from './ajv.ts'
 import { InvalidOptionsError, InvalidPayloadError } from './errors.ts'
 import { toError } from './serialize-error.ts'
 
@@ -68,11 +68,11 @@ const DRAFT_07 = 'http://json-schema.org/draft-07/schema'
 
 const require = createRequire(import.meta.url)
 
-/** The class that compiles each draft. Most apps need one draft: the others are loaded when a schema asks for them, at once, since `define` answers at once. */
+/** What compiles each draft. Most apps need one draft: the others are loaded when a schema asks for them, at once, since `define` answers at once. */
 const DRAFTS = {
-  [DRAFT_07]: () => (require('ajv') as typeof import('ajv')).Ajv,
-  'https://json-schema.org/draft/2019-09/schema': () => require('ajv/dist/2019.js').Ajv2019 as typeof Ajv,
-  'https://json-schema.org/draft/2020-12/schema': () => require('ajv/dist/2020.js').Ajv2020 as typeof Ajv
+  [DRAFT_07]: createAjv,
+  'https://json-schema.org/draft/2019-09/schema': (options: Options): Ajv => new (require('ajv/dist/2019.js').Ajv2019)(options),
+  'https://json-schema.org/draft/2020-12/schema': (options: Options): Ajv => new (require('ajv/dist/2020.js').Ajv2020)(options)
 }
 
 type Draft = keyof typeof DRAFTS
@@ -132,7 +132,7 @@ export class PayloadCompiler {
   #create (draft: Draft): Ajv {
     const { customOptions, plugins = [] } = this.#options
     try {
-      const ajv = withFormats(new (DRAFTS[draft]())({ strict: false, ...customOptions }))
+      const ajv = withFormats(DRAFTS[draft]({ strict: false, ...customOptions }))
       for (const given of plugins) {
         const [plugin, pluginOptions] = Array.isArray(given) ? given : [given]
         plugin(ajv as never, pluginOptions)

@@ -52,7 +52,8 @@ export class RequestFacade implements Origin {
   }
 }
 
-const PLAIN_ID = /^[ -~]{1,512}$/
+/** What nearly every id is: nothing in it has to be replaced. */
+const PLAIN_ID = new RegExp(`^[ -~]{1,${MAX_CORRELATION_ID}}$`)
 
 /** What ends when the client goes away: the socket, or the stream of HTTP/2. */
 type Connection = Pick<Socket, 'destroyed' | 'once'>
